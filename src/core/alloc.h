@@ -1,0 +1,25 @@
+/* alloc: the one seam through which Lyss takes memory from the heap.
+ *
+ * Any thread.  A debug build can make the i-th allocation of the calling thread
+ * fail (mem_fail_at), which is how the out-of-memory tests walk a request. */
+#ifndef LYSS_CORE_ALLOC_H
+#define LYSS_CORE_ALLOC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* NULL when there is no memory.  The caller owns the block. */
+void *mem_alloc(size_t bytes) __attribute__((malloc, warn_unused_result));
+void *mem_zalloc(size_t bytes) __attribute__((malloc, warn_unused_result));
+/* On failure NULL is returned and old stays valid. */
+void *mem_realloc(void *old, size_t bytes) __attribute__((warn_unused_result));
+void mem_free(void *p);
+/* For start-up and control code that cannot go on without: ends the process with a message. */
+void *mem_must(size_t bytes) __attribute__((malloc, returns_nonnull));
+char *mem_strdup(const char *z) __attribute__((malloc, returns_nonnull));
+
+/* Debug builds: the n-th allocation of this thread from now on fails, once; 0 turns it off.
+ * Returns how many allocations were made since the last call. */
+uint64_t mem_fail_at(uint64_t n);
+
+#endif

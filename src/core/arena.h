@@ -1,0 +1,39 @@
+/* arena: the memory of one request: many small allocations, one free.
+ *
+ * Owned by one thread at a time.  An arena has a maximum chosen at init; an
+ * allocation that would pass it, or that the heap refuses, latches the arena:
+ * it and every later one return NULL, and arena_failed() tells at the next
+ * phase boundary.  So code between boundaries checks pointers only before
+ * writing through them.  Nothing is freed singly. */
+#ifndef LYSS_CORE_ARENA_H
+#define LYSS_CORE_ARENA_H
+
+#include "core/str.h"
+
+struct arena_block;
+
+struct arena {
+    struct arena_block *head; /* newest block first */
+    char *at, *end;           /* free room of the newest block */
+    size_t used_bytes, max_bytes;
+    bool failed;
+};
+
+/* No allocation is made before the first arena_alloc. */
+void arena_init(struct arena *a, size_t max_bytes);
+/* Frees everything; the arena is empty and usable again, its latch open. */
+void arena_release(struct arena *a);
+/* Aligned to 16 bytes, not zeroed. NULL once latched. */
+void *arena_alloc(struct arena *a, size_t bytes) __attribute__((malloc, warn_unused_result));
+void *arena_zalloc(struct arena *a, size_t bytes) __attribute__((malloc, warn_unused_result));
+/* Copy, NUL-terminated behind its end. {NULL,0} once latched. */
+struct str arena_dup(struct arena *a, struct str s);
+/* printf into the arena. */
+struct str arena_printf(struct arena *a, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+static inline bool arena_failed(const struct arena *a)
+{
+    return a->failed;
+}
+
+#endif

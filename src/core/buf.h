@@ -1,0 +1,41 @@
+/* buf: a growing byte buffer with a maximum chosen at init.
+ *
+ * Owned by one thread.  Appends that would pass the maximum, or that the heap
+ * refuses, latch the buffer: they and later ones do nothing; look at
+ * buf_failed() once at the end.  p is NUL-terminated whenever p is not NULL. */
+#ifndef LYSS_CORE_BUF_H
+#define LYSS_CORE_BUF_H
+
+#include "core/str.h"
+
+struct buf {
+    char *p;
+    size_t n, cap, max;
+    bool failed;
+};
+
+void buf_init(struct buf *b, size_t max_bytes);
+/* Frees the memory; the buffer is empty and usable again. */
+void buf_release(struct buf *b);
+/* Empties without freeing and opens the latch. */
+void buf_reset(struct buf *b);
+void buf_add(struct buf *b, const void *p, size_t n);
+void buf_str(struct buf *b, struct str s);
+void buf_char(struct buf *b, char c);
+void buf_u64(struct buf *b, uint64_t v);
+void buf_i64(struct buf *b, int64_t v);
+void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Room for n more bytes at the end, or NULL once latched; buf_advance makes them count. */
+char *buf_reserve(struct buf *b, size_t n) __attribute__((warn_unused_result));
+void buf_advance(struct buf *b, size_t n);
+static inline bool buf_failed(const struct buf *b)
+{
+    return b->failed;
+}
+static inline struct str buf_view(const struct buf *b)
+{
+    return str_make(b->p ? b->p : "", b->n);
+}
+#define buf_lit(b, lit) buf_add((b), "" lit, sizeof(lit) - 1)
+
+#endif
