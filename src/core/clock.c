@@ -40,7 +40,7 @@ void clock_test_offset_ns(int64_t ns)
     atomic_store(offset, ns);
 }
 
-static int64_t test_offset(void)
+int64_t clock_offset_ns(void)
 {
     return atomic_load_explicit(offset, memory_order_relaxed);
 }
@@ -53,7 +53,7 @@ void clock_test_offset_ns(int64_t ns)
 {
 }
 
-static int64_t test_offset(void)
+int64_t clock_offset_ns(void)
 {
     return 0;
 }
@@ -61,12 +61,12 @@ static int64_t test_offset(void)
 
 uint64_t clock_mono_ns(void)
 {
-    return (uint64_t)(read_clock(CLOCK_MONOTONIC) + test_offset());
+    return (uint64_t)(read_clock(CLOCK_MONOTONIC) + clock_offset_ns());
 }
 
 int64_t clock_wall_ns(void)
 {
-    return read_clock(CLOCK_REALTIME) + test_offset();
+    return read_clock(CLOCK_REALTIME) + clock_offset_ns();
 }
 
 int64_t clock_wall_ms(void)

@@ -19,6 +19,8 @@ int64_t clock_wall_ms(void);
 int64_t clock_wall_ns(void);
 /* Debug builds: maps the file of LYSS_TEST_CLOCK, if set. Call once at start. */
 void clock_init(void);
+/* The test offset; 0 in release builds. */
+int64_t clock_offset_ns(void);
 /* Debug builds, unit tests: sets the offset directly. */
 void clock_test_offset_ns(int64_t ns);
 /* "2026-11-23T10:00:00.123Z" into out[25]. */

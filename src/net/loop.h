@@ -24,6 +24,8 @@ void loop_free(struct loop **l);
 /* Milliseconds of the monotonic clock at the start of this turn (core/clock, cached). */
 uint64_t loop_now_ms(const struct loop *l);
 const char *loop_name(const struct loop *l);
+/* Longest turn since the last call, in ms; any thread. */
+uint64_t loop_stall_max_ms(struct loop *l);
 
 /* ---- descriptors ---------------------------------------------------- */
 enum { IO_READ = 1, IO_WRITE = 2, IO_HANGUP = 4 /* peer's FIN or RST, also while not reading */ };
