@@ -35,8 +35,9 @@ struct json_entry {
     uint16_t depth; /* 0 for the root */
 };
 
-#define JSON_NONE UINT32_MAX
-#define JSON_DEPTH_MAX 64
+#define JSON_NONE       UINT32_MAX
+#define JSON_DEPTH_MAX  64
+#define JSON_NUMBER_MAX 4096 /* a number must have fewer bytes */
 
 struct json_doc {
     struct str text;
@@ -44,20 +45,24 @@ struct json_doc {
     uint32_t n, cap;
 };
 
-/* Entries that a text of n bytes can need at most. */
+/* Entries granted to a text of this length: a quarter of it and 4 096. JSON from the field needs
+ * far fewer; a text that wants more is there to cost memory. */
 size_t json_entries_max(size_t text_bytes);
 
 /* Parses all of text onto the calling thread's own tape (grown as needed, at most
  * json_entries_max(text.n) entries, shrunk again after a large text). The doc is valid until the
- * thread's next json_parse. Text up to 4 GiB - 1.
- * ERR_BAD_JSON: info->text says what is wrong, info->offset where. ERR_NOMEM. */
+ * thread's next json_parse. Text under 4 GiB - 1 bytes.
+ * ERR_BAD_JSON (also for too many values): info->text says what is wrong, info->offset where.
+ * ERR_NOMEM. */
 enum err json_parse(struct json_doc *doc, struct str text, struct err_info *info) MUST_CHECK;
 
-/* The same onto entries of the caller's: doc->e and doc->cap are given. ERR_TOO_BIG when full. */
+/* The same onto entries of the caller's: doc->e and doc->cap are given. ERR_TOO_BIG when they
+ * are full. */
 enum err json_parse_onto(struct json_doc *doc, struct str text, struct err_info *info) MUST_CHECK;
 
 /* The same in steps of about `budget` bytes, for long texts on a loop: json_step returns ERR_AGAIN
- * until the text is done. The entries are the parser's own; json_steps_release frees them. */
+ * until the text is done, doc being empty meanwhile. The entries are the parser's own;
+ * json_steps_free frees them. */
 struct json_steps;
 enum err json_steps_new(struct json_steps **out, struct str text) MUST_CHECK;
 enum err json_step(struct json_steps *s, size_t budget, struct json_doc *doc,

@@ -1,7 +1,7 @@
 /* json_write: appends JSON to a buf.
  *
- * The writer keeps track of commas; the caller keeps to the grammar, which
- * debug builds assert.  Failure latches in the buf (core/buf.h). */
+ * The writer keeps track of commas; the caller keeps to the grammar, which is
+ * asserted, and to 64 levels.  Failure latches in the buf (core/buf.h). */
 #ifndef LYSS_CORE_JSON_WRITE_H
 #define LYSS_CORE_JSON_WRITE_H
 
@@ -9,8 +9,10 @@
 
 struct json_writer {
     struct buf *out;
-    uint64_t comma; /* bit per depth: the next value needs a comma first */
+    uint64_t comma;  /* bit per open container: the next value needs a comma first */
+    uint64_t object; /* bit per open container: it is an object */
     uint8_t depth;
+    bool keyed; /* a member's name is written, its value is due */
 };
 
 void json_writer_init(struct json_writer *w, struct buf *out);
@@ -24,7 +26,7 @@ void json_key(struct json_writer *w, struct str name);
 void json_put_string(struct json_writer *w, struct str s);
 void json_put_i64(struct json_writer *w, int64_t v);
 void json_put_u64(struct json_writer *w, uint64_t v);
-/* Shortest form that reads back the same; NaN and infinity become null. */
+/* The shortest of 15 to 17 digits that reads back the same; NaN and infinity become null. */
 void json_put_double(struct json_writer *w, double v);
 void json_put_bool(struct json_writer *w, bool v);
 void json_put_null(struct json_writer *w);
