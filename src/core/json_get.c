@@ -22,29 +22,32 @@ uint32_t json_sibling(const struct json_doc *d, uint32_t container, uint32_t i)
     return next < d->e[container].next ? next : JSON_NONE;
 }
 
-static uint32_t first_key(const struct json_doc *d, uint32_t obj)
+static inline bool key_is(const struct json_doc *d, uint32_t key, struct str name)
 {
-    return json_is(d, obj, JSON_OBJECT) ? json_child(d, obj) : JSON_NONE;
-}
-
-static uint32_t next_key(const struct json_doc *d, uint32_t obj, uint32_t key)
-{
-    return json_sibling(d, obj, key + 1);
+    const struct json_entry *e = &d->e[key];
+    if (__builtin_expect(e->flags & JSON_ESCAPED, 0))
+        return json_string_is(d, key, name);
+    return e->end - e->off - 2 == name.n &&
+           (name.n == 0 || memcmp(d->text.p + e->off + 1, name.p, name.n) == 0);
 }
 
 uint32_t json_get(const struct json_doc *d, uint32_t obj, struct str name)
 {
-    for (uint32_t k = first_key(d, obj); k != JSON_NONE; k = next_key(d, obj, k))
-        if (json_string_is(d, k, name))
-            return k + 1;
+    if (!json_is(d, obj, JSON_OBJECT))
+        return JSON_NONE;
+    for (uint32_t key = obj + 1, end = d->e[obj].next; key < end; key = d->e[key + 1].next)
+        if (key_is(d, key, name))
+            return key + 1;
     return JSON_NONE;
 }
 
 unsigned json_count(const struct json_doc *d, uint32_t obj, struct str name)
 {
     unsigned n = 0;
-    for (uint32_t k = first_key(d, obj); k != JSON_NONE; k = next_key(d, obj, k))
-        n += json_string_is(d, k, name);
+    if (!json_is(d, obj, JSON_OBJECT))
+        return 0;
+    for (uint32_t key = obj + 1, end = d->e[obj].next; key < end; key = d->e[key + 1].next)
+        n += key_is(d, key, name);
     return n;
 }
 
