@@ -25,12 +25,19 @@ static const struct record {
     uint32_t ttl;
     const char *value;
 } zone[] = {
-    {"a.test", TYPE_A, 60, "127.1.2.3"},         {"a.test", TYPE_A, 60, "127.1.2.4"},
-    {"six.test", TYPE_AAAA, 60, "fd00::6"},      {"both.test", TYPE_AAAA, 60, "2606:4700::1"},
-    {"both.test", TYPE_A, 60, "8.8.8.8"},        {"mixed.test", TYPE_A, 60, "8.8.8.8"},
-    {"mixed.test", TYPE_A, 60, "10.0.0.1"},      {"zero.test", TYPE_A, 0, "127.0.0.9"},
-    {"long.test", TYPE_A, 1000000, "127.0.0.8"}, {"alias.test", TYPE_CNAME, 5, "a.test"},
-    {"alias.test", TYPE_A, 60, "127.1.2.3"},     {"empty.test", TYPE_CNAME, 60, NULL},
+    {"a.test", TYPE_A, 60, "127.1.2.3"},
+    {"a.test", TYPE_A, 60, "127.1.2.4"},
+    {"six.test", TYPE_AAAA, 60, "fd00::6"},
+    {"both.test", TYPE_AAAA, 60, "2606:4700::1"},
+    {"both.test", TYPE_A, 60, "8.8.8.8"},
+    {"mixed.test", TYPE_A, 60, "8.8.8.8"},
+    {"mixed.test", TYPE_A, 60, "10.0.0.1"},
+    {"zero.test", TYPE_A, 0, "127.0.0.9"},
+    {"long.test", TYPE_A, 1000000, "127.0.0.8"},
+    {"alias.test", TYPE_CNAME, 5, "a.test"},
+    {"alias.test", TYPE_A, 60, "127.1.2.3"},
+    {"half.test", TYPE_A, 60, "127.0.0.5"}, /* and silence about AAAA */
+    {"empty.test", TYPE_CNAME, 60, NULL},
 };
 
 static struct server {
@@ -89,7 +96,7 @@ static size_t answer(unsigned char *m, size_t n)
     int type = m[at + 2];
     n = at + 5;
     server.asked += type == TYPE_A;
-    if (strcmp(name, "silent.test") == 0)
+    if (strcmp(name, "silent.test") == 0 || (strcmp(name, "half.test") == 0 && type != TYPE_A))
         return 0;
     bool known = false, broken = strcmp(name, "broken.test") == 0;
     bool alias = strcmp(name, "alias.test") == 0;
@@ -342,6 +349,17 @@ static void the_servers_own_timeout_is_remembered(void **state)
     assert_int_equal(cached("silent.test"), ERR_DNS_TIMEOUT);
 }
 
+static void silence_about_one_family_spares_the_other(void **state)
+{
+    struct dns_options o = {.servers = server.text, .timeout_ms = 400};
+    struct ask a = {0};
+    dns_close(&dns);
+    assert_int_equal(dns_new(&dns, loop, &o, NULL), ERR_OK);
+    assert_int_equal(resolve(&a, "half.test"), ERR_OK);
+    assert_int_equal(a.n, 1);
+    assert_addr(&a.addrs[0], "127.0.0.5:443");
+}
+
 static void equal_names_share_a_question(void **state)
 {
     struct ask a[20] = {0};
@@ -492,6 +510,7 @@ int main(void)
         TEST(lifetimes_are_bounded),
         TEST(silence_is_a_timeout),
         TEST(the_servers_own_timeout_is_remembered),
+        TEST(silence_about_one_family_spares_the_other),
         TEST(equal_names_share_a_question),
         TEST(cancelled_is_silent),
         TEST(closing_cancels),

@@ -453,6 +453,59 @@ static void a_second_handshake_is_short(void **state)
     tls_context_unref(&d);
 }
 
+/* Most upstreams speak TLS 1.3; the others keep the session itself where 1.3 makes a new one. */
+static void sessions_of_tls_1_2_are_kept_too(void **state)
+{
+    SSL_CTX *old = SSL_CTX_new(TLS_server_method());
+    struct tls_context *c = client_context(ca_file, true);
+    struct tls_session_cache *cache = tls_session_cache_new();
+    SSL_CTX_set_max_proto_version(old, TLS1_2_VERSION);
+    assert_int_equal(SSL_CTX_use_certificate_chain_file(old, good_cert), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey_file(old, good_key, SSL_FILETYPE_PEM), 1);
+    for (int round = 0; round < 3; round++) {
+        int fd[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+        struct tls *client = tls_new(c, fd[0], STR("api.example"), 443, cache);
+        SSL *ssl = SSL_new(old);
+        SSL_set_fd(ssl, fd[1]);
+        enum tls_io io = TLS_IO_WANT_READ;
+        for (int i = 0; i < 10 && going(io); i++) {
+            io = tls_handshake(client);
+            SSL_accept(ssl);
+        }
+        assert_int_equal(io, TLS_IO_OK);
+        assert_string_equal(tls_version(client), "TLSv1.2");
+        assert_int_equal(tls_resumed(client), round > 0);
+        SSL_free(ssl);
+        tls_free(&client);
+        close(fd[0]);
+        close(fd[1]);
+    }
+    ERR_clear_error();
+    SSL_CTX_free(old);
+    tls_session_cache_free(&cache);
+    tls_context_unref(&c);
+}
+
+/* A client's request may come together with the end of its handshake. */
+static void data_that_came_with_the_handshake_is_pending(void **state)
+{
+    struct tls_context *s = server_context(good_cert, good_key), *c = client_context(ca_file, true);
+    struct pair p;
+    pair_open(&p, c, s, "api.example", NULL);
+    assert_int_equal(tls_handshake(p.client), TLS_IO_WANT_READ);
+    assert_int_equal(tls_handshake(p.server), TLS_IO_WANT_READ);
+    assert_int_equal(tls_handshake(p.client), TLS_IO_OK);
+    send_text(p.client, "GET");
+    assert_int_equal(tls_handshake(p.server), TLS_IO_OK);
+    assert_true(tls_pending(p.server));
+    expect_text(p.server, "GET");
+    assert_false(tls_pending(p.server));
+    pair_close(&p);
+    tls_context_unref(&s);
+    tls_context_unref(&c);
+}
+
 static void an_end_without_close_notify_is_flagged(void **state)
 {
     struct tls_context *s = server_context(good_cert, good_key), *c = client_context(ca_file, true);
@@ -645,6 +698,8 @@ int main(void)
         cmocka_unit_test(works_byte_by_byte),
         cmocka_unit_test(a_full_socket_loses_nothing),
         cmocka_unit_test(a_second_handshake_is_short),
+        cmocka_unit_test(sessions_of_tls_1_2_are_kept_too),
+        cmocka_unit_test(data_that_came_with_the_handshake_is_pending),
         cmocka_unit_test(an_end_without_close_notify_is_flagged),
         cmocka_unit_test(a_dead_peer_is_an_error),
         cmocka_unit_test(protocols_and_versions_are_ours),
