@@ -10,9 +10,9 @@
 #include "core/json_read.h"
 
 enum {
-    FAULT_CONTEXT = 1, /* the prompt is too long: a route's context fallback may help */
-    FAULT_POLICY = 2,  /* content policy: a route's policy fallback may help */
-    FAULT_MAPPING = 4, /* class key, but the fault is this channel's model mapping */
+    FAULT_CONTEXT = 1,   /* the prompt is too long: a route's context fallback may help */
+    FAULT_POLICY = 2,    /* content policy: a route's policy fallback may help */
+    FAULT_MAPPING = 4,   /* class key, but the fault is this channel's model mapping */
     FAULT_NO_CREDIT = 8, /* class key: the account is out of money; tell the operator */
 };
 

@@ -1,4 +1,5 @@
-/* provider: one const row per kind of upstream: where it lives, how it is called, in what it differs.
+/* provider: one const row per kind of upstream: where it lives, how it is called, in what it
+ * differs.
  *
  * Rows and functions are pure; any thread.  A provider never sees a channel:
  * what it needs of one is in struct endpoint. */
@@ -25,14 +26,16 @@ struct provider {
     const char *base_url; /* NULL: each channel must give its own */
     enum wire wire;
     enum auth_style auth;
-    bool auth_optional;  /* a channel may be without a credential */
-    bool in_process;     /* reached by a socketpair, never by address */
-    unsigned ops;        /* OP_BIT(…) that it serves unless the channel says otherwise */
+    bool auth_optional;         /* a channel may be without a credential */
+    bool in_process;            /* reached by a socketpair, never by address */
+    unsigned ops;               /* OP_BIT(…) that it serves unless the channel says otherwise */
     const struct quirk *quirks; /* NULL: none */
     const char *stream_options_since; /* dated api-versions before this one refuse stream_options */
     /* Appends the request target; NULL: prefix + the operation's path. */
-    enum err (*target)(const struct endpoint *at, enum llm_op op, struct str model,
-                       struct buf *out, struct err_info *info);
+    enum err (*target)(const struct endpoint *at, enum llm_op op, struct str model, struct buf *out,
+                       struct err_info *info);
+    /* Checks a channel's endpoint beyond its prefix; NULL: it takes no api_version. */
+    enum err (*check)(const struct endpoint *at, struct err_info *info);
 };
 
 /* NULL: no such provider. */
@@ -45,6 +48,8 @@ static inline bool provider_serves(const struct provider *p, enum llm_op op)
     return (p->ops & OP_BIT(op)) != 0;
 }
 
+/* Can s stand as one segment of a path, unescaped? */
+bool provider_segment_ok(struct str s);
 /* Appends the request target (path and query) of a call. model: the upstream's name for it (a path
  * segment with some providers). ERR_INVALID: a model that cannot be a path segment; ERR_NOMEM. */
 enum err provider_target(const struct provider *p, const struct endpoint *at, enum llm_op op,

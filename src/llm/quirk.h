@@ -33,7 +33,7 @@ enum openai_field {
 #define X(field, name) FIELD_##field,
     OPENAI_FIELDS(X)
 #undef X
-    FIELD_COUNT
+        FIELD_COUNT
 };
 
 enum quirk_kind {

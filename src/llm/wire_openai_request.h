@@ -16,7 +16,7 @@
 #include "llm/quirk.h"
 
 #define OPENAI_MODEL_MAX_BYTES 256
-#define OPENAI_EDITS_MAX 8
+#define OPENAI_EDITS_MAX       8
 
 /* What a channel must be able to do to serve a request. */
 enum {
@@ -35,6 +35,7 @@ struct openai_member {
 
 struct openai_request {
     enum llm_op op;
+    bool by_path;          /* the path named the model */
     bool stream;           /* the caller asked for a stream */
     bool asks_usage;       /* stream_options.include_usage is true */
     bool schema;           /* response_format is json_schema */
@@ -64,15 +65,15 @@ enum err openai_request_read(struct openai_request *r, enum llm_op op, struct st
                              struct err_info *info) MUST_CHECK;
 /* The same from a doc that is parsed already (json_step, for long bodies on a loop). */
 enum err openai_request_read_doc(struct openai_request *r, enum llm_op op,
-                                 const struct json_doc *doc, struct str deployment,
-                                 struct arena *a, struct err_info *info) MUST_CHECK;
+                                 const struct json_doc *doc, struct str deployment, struct arena *a,
+                                 struct err_info *info) MUST_CHECK;
 
 struct openai_edit_plan {
-    struct str upstream_model; /* STR_NULL: as the caller wrote it */
-    bool inject_usage;         /* ask for the usage chunk where the caller did not (streams of chat
-                                  and completions; elsewhere it does nothing) */
-    bool force_stream;         /* stream whatever the body says */
-    bool drop_stream_options;  /* the server refuses the field; wins over inject_usage */
+    struct str upstream_model;  /* STR_NULL: as the caller wrote it */
+    bool inject_usage;          /* ask for the usage chunk where the caller did not (streams of chat
+                                   and completions; elsewhere it does nothing) */
+    bool force_stream;          /* stream whatever the body says */
+    bool drop_stream_options;   /* the server refuses the field; wins over inject_usage */
     const struct quirk *quirks; /* NULL: none */
 };
 
@@ -80,7 +81,8 @@ struct openai_edits {
     struct edit e[OPENAI_EDITS_MAX]; /* for llm/edit.h, on r->body */
     unsigned n;
     bool swallow_usage; /* the caller did not ask for the usage chunk but it will come */
-    struct str dropped; /* receipt: names, comma-separated, for x-lyss-dropped-params; may be empty */
+    struct str
+        dropped; /* receipt: names, comma-separated, for x-lyss-dropped-params; may be empty */
 };
 
 /* Insertions are made in the arena. ERR_NOMEM. */

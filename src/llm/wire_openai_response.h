@@ -14,11 +14,11 @@
 /* ---- whole answers ---------------------------------------------------- */
 struct openai_reply {
     bool has_usage;
-    bool finished;         /* says why it ended (finish_reason, status); embeddings: has data */
-    struct usage usage;    /* zero unless has_usage */
-    struct str usage_raw;  /* the usage object's bytes, lent from body; empty unless has_usage */
-    struct str model_raw;  /* the model's value with its quotes, lent from body; may be empty */
-    struct estimate out;   /* of its text: for answers without usage */
+    bool finished;        /* says why it ended (finish_reason, status); embeddings: has data */
+    struct usage usage;   /* zero unless has_usage */
+    struct str usage_raw; /* the usage object's bytes, lent from body; empty unless has_usage */
+    struct str model_raw; /* the model's value with its quotes, lent from body; may be empty */
+    struct estimate out;  /* of its text: for answers without usage */
 };
 
 /* A 2xx body. ERR_UPSTREAM_PROTOCOL: not JSON or not an object. Otherwise an error object inside is
@@ -28,26 +28,26 @@ enum err openai_reply_read(struct openai_reply *r, enum llm_op op, struct str pr
 
 /* ---- streams ---------------------------------------------------------- */
 enum {
-    EV_LIFECYCLE = 1,   /* nothing for the caller yet: role chunk, empty delta, response.created,
-                           Azure's filter chunk */
-    EV_CONTENT = 2,     /* output, or anything unknown: commits */
-    EV_USAGE = 4,       /* carries usage: s->usage is new, ev->usage_raw is its text */
-    EV_USAGE_ONLY = 8,  /* …and nothing else (choices: []): swallow it if the caller did not ask */
-    EV_TERMINAL = 16,   /* the stream's own end: completed */
-    EV_ERROR = 32,      /* an error in-band; ev->fault says which. Never together with TERMINAL */
-    EV_BAD = 64,        /* data is not a JSON object (nor [DONE]) */
+    EV_LIFECYCLE = 1,  /* nothing for the caller yet: role chunk, empty delta, response.created,
+                          Azure's filter chunk */
+    EV_CONTENT = 2,    /* output, or anything unknown: commits */
+    EV_USAGE = 4,      /* carries usage: s->usage is new, ev->usage_raw is its text */
+    EV_USAGE_ONLY = 8, /* …and nothing else (choices: []): swallow it if the caller did not ask */
+    EV_TERMINAL = 16,  /* the stream's own end: completed */
+    EV_ERROR = 32,     /* an error in-band; ev->fault says which. Never together with TERMINAL */
+    EV_BAD = 64,       /* data is not a JSON object (nor [DONE]) */
     EV_AFTER_END = 128, /* came after a terminal event or an error: do not forward */
 };
 
 /* Zero it and set op. */
 struct openai_stream {
-    uint8_t op;         /* enum llm_op */
-    bool ended;         /* TERMINAL or ERROR was seen */
+    uint8_t op; /* enum llm_op */
+    bool ended; /* TERMINAL or ERROR was seen */
     bool has_usage;
-    bool finished;      /* a finish_reason was seen (chat, completions) */
+    bool finished;          /* a finish_reason was seen (chat, completions) */
     uint32_t next_sequence; /* Responses: sequence_number of an event of ours */
-    struct usage usage; /* latest: values are cumulative and assigned */
-    struct estimate out; /* of the output so far */
+    struct usage usage;     /* latest: values are cumulative and assigned */
+    struct estimate out;    /* of the output so far */
 };
 
 struct openai_event {

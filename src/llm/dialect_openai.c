@@ -1,0 +1,222 @@
+/* dialect_openai: errors as the official SDKs expect them, and the model list. */
+#include "llm/dialect_openai.h"
+
+#include <stdio.h>
+
+#include "core/json_write.h"
+
+#define REQUEST "invalid_request_error"
+#define SERVER  "server_error"
+
+/* Where the class of an error and its name in lower case are not what an SDK looks for. */
+static const struct {
+    const char *type, *code;
+} names[ERR_COUNT] = {
+    [ERR_UNAUTHORIZED] = {"authentication_error", "invalid_api_key"},
+    [ERR_FORBIDDEN] = {"permission_denied", "permission_denied"},
+    [ERR_INVALID] = {REQUEST, "invalid_value"},
+    [ERR_BAD_JSON] = {REQUEST, "invalid_json"},
+    [ERR_NOT_FOUND] = {REQUEST, "not_found"},
+    [ERR_RATE_LIMITED] = {"rate_limit_error", "rate_limit_exceeded"},
+    [ERR_UPSTREAM_THROTTLE] = {"rate_limit_error", "rate_limit_exceeded"},
+    [ERR_UPSTREAM_KEY] = {"provider_credential_error", "provider_credential_error"},
+    [ERR_DNS_TIMEOUT] = {"timeout_error", "upstream_timeout"},
+    [ERR_CONNECT_TIMEOUT] = {"timeout_error", "upstream_timeout"},
+    [ERR_UPSTREAM_TIMEOUT] = {"timeout_error", "upstream_timeout"},
+    [ERR_REQUEST_TIMEOUT] = {"timeout_error", "request_timeout"},
+    [ERR_NO_CHANNEL] = {SERVER, "no_channel_available"},
+};
+
+static const char *type_of(enum err e)
+{
+    if (names[e].type)
+        return names[e].type;
+    switch (err_class(e)) {
+    case CLASS_REQUEST:
+        return REQUEST;
+    case CLASS_THROTTLE:
+        return "rate_limit_error";
+    default:
+        return SERVER;
+    }
+}
+
+static const char *code_of(enum err e, char lower[static 32])
+{
+    if (names[e].code)
+        return names[e].code;
+    str_copy(lower, 32, str_c(err_name(e)));
+    for (char *p = lower; *p; p++)
+        *p = str_lower(*p);
+    return lower;
+}
+
+static bool retryable(enum err e)
+{
+    enum err_class c = err_class(e);
+    return c == CLASS_KEY || c == CLASS_THROTTLE || c == CLASS_SERVER;
+}
+
+/* What an error object says, whoever made it. */
+struct saying {
+    enum err err;
+    const char *message, *type, *code, *param; /* code, param: NULL is null */
+    int64_t offset;                            /* -1: none */
+    char lower[32];
+};
+
+static void say_err(struct saying *s, enum err e, const struct err_info *info)
+{
+    *s = (struct saying){.err = e, .offset = -1};
+    s->message = info && info->text[0] ? info->text : err_text(e);
+    s->type = type_of(e);
+    s->code = code_of(e, s->lower);
+    s->param = info && info->field[0] ? info->field : NULL;
+    if (info)
+        s->offset = info->offset;
+}
+
+/* Only of a refused request does the upstream's own error object reach the caller, and of a
+ * throttle its words; the rest is between Lyss and the upstream. */
+static void say_fault(struct saying *s, const struct fault *f)
+{
+    say_err(s, f->err, NULL);
+    if (f->err == ERR_UPSTREAM_KEY)
+        return;
+    if (f->message[0])
+        s->message = f->message;
+    if (f->param[0])
+        s->param = f->param;
+    if (f->err == ERR_UPSTREAM_REQUEST) {
+        s->type = f->type[0] ? f->type : REQUEST;
+        s->code = f->code[0] ? f->code : NULL;
+    }
+}
+
+static void put_text(struct json_writer *w, struct str name, const char *z)
+{
+    json_key(w, name);
+    if (z)
+        json_put_string(w, str_c(z));
+    else
+        json_put_null(w);
+}
+
+static void put_members(struct json_writer *w, const struct saying *s)
+{
+    char text[sizeof(((struct err_info *)0)->text) + 32];
+    snprintf(text, sizeof text, s->offset >= 0 ? "%s (at byte %lld)" : "%s", s->message,
+             (long long)s->offset);
+    put_text(w, STR("message"), text);
+    put_text(w, STR("type"), s->type);
+    put_text(w, STR("param"), s->param);
+    put_text(w, STR("code"), s->code);
+}
+
+static void put_body(struct buf *out, const struct saying *s, struct str request_id)
+{
+    struct json_writer w;
+    json_writer_init(&w, out);
+    json_open_object(&w);
+    json_key(&w, STR("error"));
+    json_open_object(&w);
+    put_members(&w, s);
+    if (s->offset >= 0)
+        json_field_i64(&w, "offset", s->offset);
+    if (request_id.n)
+        json_field_string(&w, "request_id", request_id);
+    json_close_object(&w);
+    json_close_object(&w);
+}
+
+static void put_event(struct buf *out, enum llm_op op, const struct saying *s, uint64_t tokens,
+                      uint32_t sequence)
+{
+    struct json_writer w;
+    bool responses = op == OP_RESPONSES;
+    if (responses)
+        buf_lit(out, "event: error\n");
+    buf_lit(out, "data: ");
+    json_writer_init(&w, out);
+    json_open_object(&w);
+    if (responses) {
+        json_field_string(&w, "type", STR("error"));
+        json_field_i64(&w, "sequence_number", sequence);
+        put_text(&w, STR("code"), s->code);
+        put_text(&w, STR("message"), s->message);
+        put_text(&w, STR("param"), s->param);
+    }
+    json_key(&w, STR("error"));
+    json_open_object(&w);
+    put_members(&w, s);
+    json_field_bool(&w, "retryable", retryable(s->err));
+    json_field_i64(&w, "tokens", (int64_t)tokens);
+    json_close_object(&w);
+    json_close_object(&w);
+    buf_lit(out, "\n\n");
+}
+
+void openai_error_body(struct buf *out, enum err e, const struct err_info *info,
+                       struct str request_id)
+{
+    struct saying s;
+    say_err(&s, e, info);
+    put_body(out, &s, request_id);
+}
+
+void openai_fault_body(struct buf *out, const struct fault *f, struct str request_id)
+{
+    struct saying s;
+    say_fault(&s, f);
+    put_body(out, &s, request_id);
+}
+
+void openai_fault_event(struct buf *out, enum llm_op op, const struct fault *f, uint64_t tokens,
+                        uint32_t sequence)
+{
+    struct saying s;
+    say_fault(&s, f);
+    put_event(out, op, &s, tokens, sequence);
+}
+
+void openai_error_event(struct buf *out, enum llm_op op, enum err e, const struct err_info *info,
+                        uint64_t tokens, uint32_t sequence)
+{
+    struct saying s;
+    say_err(&s, e, info);
+    put_event(out, op, &s, tokens, sequence);
+}
+
+/* ---- models --------------------------------------------------------------- */
+
+void openai_model_one(struct buf *out, struct str name, int64_t created_s, struct str owned_by)
+{
+    struct json_writer w;
+    json_writer_init(&w, out);
+    json_open_object(&w);
+    json_field_string(&w, "id", name);
+    json_field_string(&w, "object", STR("model"));
+    json_field_i64(&w, "created", created_s);
+    json_field_string(&w, "owned_by", owned_by);
+    json_close_object(&w);
+}
+
+void openai_models_begin(struct openai_models *m, struct buf *out)
+{
+    *m = (struct openai_models){.out = out};
+    buf_lit(out, "{\"object\":\"list\",\"data\":[");
+}
+
+void openai_models_add(struct openai_models *m, struct str name, int64_t created_s,
+                       struct str owned_by)
+{
+    if (m->any)
+        buf_char(m->out, ',');
+    m->any = true;
+    openai_model_one(m->out, name, created_s, owned_by);
+}
+
+void openai_models_end(struct openai_models *m)
+{
+    buf_lit(m->out, "]}");
+}
