@@ -31,11 +31,16 @@ static bool looks_random(struct str w)
 /* Bytes at s, the beginning of a word, that must not be shown; 0: none. */
 static size_t secret_here(struct str s)
 {
-    static const char *const prefixes[] = {"sk-", "sk_", "org-", "proj_", "lyss_", "AIza", "eyJ"};
+    /* How much must follow: "org-wide" is a word, "org-a1b2c3d4…" is not. */
+    static const struct {
+        const char *text;
+        size_t more;
+    } prefixes[] = {{"sk-", 4},   {"sk_", 4},  {"org-", 8}, {"proj_", 8},
+                    {"lyss_", 8}, {"AIza", 8}, {"eyJ", 8}};
     size_t n = word(s);
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
-        struct str p = str_c(prefixes[i]);
-        if (str_starts(s, p) && n >= p.n + 4) {
+        struct str p = str_c(prefixes[i].text);
+        if (str_starts(s, p) && n >= p.n + prefixes[i].more) {
             while (n + 1 < s.n && s.p[n] == '.' && word(str_from(s, n + 1))) /* a JWT's parts */
                 n += 1 + word(str_from(s, n + 1));
             return n;

@@ -182,7 +182,7 @@ static void scrubs_credentials(void **state)
         {"Incorrect API key provided: sk-proj-ab*****cd.", "Incorrect API key provided: […]."},
         {"in organization org-AbCd1234 on tokens", "in organization […] on tokens"},
         {"sent Authorization: Bearer abcdef123456, no", "sent Authorization: […], no"},
-        {"token eyJhbGciOi.eyJzdWIi.c2ln here", "token […] here"},
+        {"token eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.c2ln here", "token […] here"},
         {"key 0123456789abcdef0123456789abcdef!", "key […]!"},
         {"key Abcdefghijklmnopqrstuvwxyz0123456789", "key […]"},
         {"risk-free org-wide task-force, see https://platform.example.com/docs/guides/error-codes",
