@@ -20,7 +20,7 @@ build/build.ninja: | deps
 release: deps build/build.ninja
 	@echo "Building build/lyss"
 	@ninja -C build -j $(JOBS) --quiet
-	@[ -e build/lyss ] || ln -s src/cli/lyss build/lyss
+	@[ -e build/lyss ] || ln -sfn src/cli/lyss build/lyss
 
 run: release
 	@echo "Starting build/lyss dev --data $(DATA)"
