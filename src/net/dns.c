@@ -27,8 +27,7 @@ struct entry {
     enum err err;
     bool pending;
     uint64_t expires_ms;
-    struct str name;
-    char text[];
+    struct str name; /* behind the entry, NUL-terminated */
 };
 
 struct sock {
@@ -329,8 +328,7 @@ static enum err entry_new(struct dns *d, struct str name, struct entry **out)
     struct entry *e = mem_zalloc(sizeof *e + name.n + 1);
     if (!e)
         return ERR_NOMEM;
-    memcpy(e->text, name.p, name.n);
-    e->name = str_make(e->text, name.n);
+    e->name = str_make(memcpy(e + 1, name.p, name.n), name.n);
     e->dns = d;
     e->next = e->prev = e;
     if (map_put(&d->names, e->name, e)) {
@@ -404,7 +402,7 @@ static enum err wait_for_answer(struct dns *d, struct dns_query *q, struct str h
     deadline_set(d->loop, &q->timeout, loop_now_ms(d->loop) + d->timeout_ms, on_timeout);
     if (!e->pending) {
         e->pending = true;
-        ares_getaddrinfo(d->channel, e->text, NULL, &hints, on_answer, e);
+        ares_getaddrinfo(d->channel, e->name.p, NULL, &hints, on_answer, e);
         rearm(d);
     }
     return ERR_OK;

@@ -9,8 +9,7 @@
 struct entry {
     struct entry *next, *prev; /* a ring through the cache's root: newest first */
     SSL_SESSION *session;
-    struct str key;
-    char text[];
+    struct str key; /* behind the entry */
 };
 
 struct tls_session_cache {
@@ -84,8 +83,7 @@ void tls_session_store(struct tls_session_cache *c, struct str key, SSL_SESSION 
         e = mem_zalloc(sizeof *e + key.n);
         if (!e)
             return;
-        memcpy(e->text, key.p, key.n);
-        e->key = str_make(e->text, key.n);
+        e->key = str_make(memcpy(e + 1, key.p, key.n), key.n);
         if (map_put(&c->map, e->key, e)) {
             mem_free(e);
             return;
