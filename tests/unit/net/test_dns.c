@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "core/alloc.h"
 #include "core/clock.h"
 #include "net/dns.h"
 #include "net/guard.h"
@@ -173,10 +174,17 @@ static void start(struct ask *a, const char *host)
     assert_int_equal(a->calls, 0);
 }
 
+/* Turns the loop until every callback has come. */
+static void run_all(void)
+{
+    while (waiting > 0)
+        loop_run(loop);
+}
+
 static enum err resolve(struct ask *a, const char *host)
 {
     start(a, host);
-    loop_run(loop);
+    run_all();
     assert_int_equal(a->calls, 1);
     return a->err;
 }
@@ -190,18 +198,22 @@ static enum err cached(const char *host)
     return e;
 }
 
-static void do_stop(struct deadline *d)
+/* Turns the loop for some real time. */
+static bool elapsed;
+
+static void on_elapsed(struct deadline *d)
 {
+    elapsed = true;
     loop_stop(loop);
 }
 
-/* Turns the loop for some real time, or until it stops itself. */
 static void run_ms(uint64_t ms)
 {
     struct deadline d = {0};
-    deadline_set(loop, &d, loop_now_ms(loop) + ms, do_stop);
-    loop_run(loop);
-    deadline_clear(&d);
+    elapsed = false;
+    deadline_set(loop, &d, loop_now_ms(loop) + ms, on_elapsed);
+    while (!elapsed) /* an earlier stop may still be under way */
+        loop_run(loop);
 }
 
 static int64_t offset_ns;
@@ -332,7 +344,7 @@ static void silence_is_a_timeout(void **state)
     assert_int_equal(a.n, 0);
     assert_int_equal(b.calls, 0);
     pass_ms(4000);
-    loop_run(loop);
+    run_all();
     assert_int_equal(b.err, ERR_DNS_TIMEOUT);
     assert_int_equal(server.asked, 1);
 }
@@ -365,7 +377,7 @@ static void equal_names_share_a_question(void **state)
     struct ask a[20] = {0};
     for (int i = 0; i < 20; i++)
         start(&a[i], i % 2 ? "a.test" : "A.TEST");
-    loop_run(loop);
+    run_all();
     for (int i = 0; i < 20; i++) {
         assert_int_equal(a[i].calls, 1);
         assert_int_equal(a[i].n, 2);
@@ -385,7 +397,7 @@ static void cancelled_is_silent(void **state)
     dns_cancel(&c.q);
     waiting--;
     memset(&c, 0xee, sizeof c); /* nobody may look there again */
-    loop_run(loop);
+    run_all();
     assert_int_equal(a.calls, 0);
     assert_int_equal(b.calls, 1);
     /* one callback cancels the other, whichever comes first */
@@ -394,7 +406,7 @@ static void cancelled_is_silent(void **state)
     start(&b, "both.test");
     a.cancels = &b;
     b.cancels = &a;
-    loop_run(loop);
+    run_all();
     assert_int_equal(a.calls + b.calls, 1);
     dns_cancel(&d.q); /* never started */
 }
@@ -481,10 +493,41 @@ static void too_many_questions_are_refused(void **state)
     assert_int_equal(a.calls, 1);
     assert_int_equal(a.err, ERR_OVERLOADED);
     pass_ms(5000);
-    loop_run(loop);
+    run_all();
     for (int i = 0; i < DNS_CACHE_MAX; i++) {
         assert_int_equal(many[i].calls, 1);
         assert_int_equal(many[i].err, ERR_DNS_TIMEOUT);
+    }
+}
+
+/* Whichever allocation fails, the callback comes once and says so, or all is well. */
+static void a_failing_allocation_is_an_answer(void **state)
+{
+    static const char *const names[] = {"a.test", "127.0.0.1", "nowhere.test"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        int failures = 0;
+        for (uint64_t nth = 1; nth < 12; nth++) {
+            struct dns_options o = {.servers = server.text};
+            struct ask a = {0};
+            dns_close(&dns);
+            assert_int_equal(dns_new(&dns, loop, &o, NULL), ERR_OK);
+            start(&a, names[i]); /* grows the loop's own memory, if any */
+            run_all();
+            pass_ms(301000);
+            run_ms(30);
+            mem_fail_at(nth);
+            start(&a, names[i]);
+            run_ms(30);
+            if (!a.calls) {
+                pass_ms(6000); /* a socket that could not be watched */
+                run_all();
+            }
+            mem_fail_at(0);
+            assert_int_equal(a.calls, 1);
+            failures += a.err == ERR_NOMEM || a.err == ERR_DNS_TIMEOUT;
+        }
+        assert_true(failures > 0);
+        assert_true(failures < 11);
     }
 }
 
@@ -539,6 +582,7 @@ int main(void)
         TEST(mixed_answers_do_not_pass_the_guard),
         TEST(the_cache_stays_within_its_bound),
         TEST(too_many_questions_are_refused),
+        TEST(a_failing_allocation_is_an_answer),
         TEST(wrong_servers_are_named),
     };
     return cmocka_run_group_tests_name("dns", tests, group_setup, group_teardown);

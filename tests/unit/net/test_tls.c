@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/alloc.h"
 #include "net/tls.h"
 
 /* ---- certificates --------------------------------------------------------- */
@@ -669,6 +670,36 @@ static void an_idle_pair_is_small(void **state)
 #endif
 }
 
+static void a_failing_allocation_costs_no_more_than_the_session(void **state)
+{
+    struct tls_context *s = server_context(good_cert, good_key), *c = client_context(ca_file, true),
+                       *none = NULL;
+    for (uint64_t nth = 1; nth < 6; nth++) {
+        struct tls_session_cache *cache = tls_session_cache_new();
+        mem_fail_at(nth);
+        struct tls *t = tls_new(c, -1, STR("api.example"), 443, cache);
+        mem_fail_at(0);
+        assert_int_equal(t == NULL, nth == 1);
+        tls_free(&t);
+        struct pair p;
+        pair_open(&p, c, s, "api.example", cache);
+        assert_true(pair_handshake(&p));
+        send_text(p.server, "x");
+        mem_fail_at(nth);
+        expect_text(p.client, "x");
+        mem_fail_at(0);
+        pair_close(&p);
+        assert_int_equal(resumes(c, s, "api.example", cache), true);
+        tls_session_cache_free(&cache);
+    }
+    mem_fail_at(1);
+    assert_int_equal(tls_client_context_new(&none, ca_file, true, NULL), ERR_NOMEM);
+    mem_fail_at(0);
+    assert_null(none);
+    tls_context_unref(&s);
+    tls_context_unref(&c);
+}
+
 static void the_cache_stays_within_its_bound(void **state)
 {
     struct tls_context *s = server_context(good_cert, good_key), *c = client_context(NULL, false);
@@ -705,6 +736,7 @@ int main(void)
         cmocka_unit_test(protocols_and_versions_are_ours),
         cmocka_unit_test(wrong_files_are_named),
         cmocka_unit_test(an_idle_pair_is_small),
+        cmocka_unit_test(a_failing_allocation_costs_no_more_than_the_session),
         cmocka_unit_test(the_cache_stays_within_its_bound),
     };
     return cmocka_run_group_tests_name("tls", tests, setup, teardown);
