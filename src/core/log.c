@@ -76,9 +76,10 @@ static void write_all(struct iovec *v, int n)
 
 static void wake_writer(void)
 {
-    /* Sequentially consistent, as are head and the writer's side of both: either the writer sees
-     * the bytes, or we see it asleep. */
-    if (atomic_load(&g.sleeping) && atomic_exchange(&g.sleeping, false)) {
+    /* Pairs with the fence in writer_sleep: either the writer sees the bytes or we see it asleep.
+     */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_exchange_explicit(&g.sleeping, false, memory_order_relaxed)) {
         uint64_t one = 1;
         ssize_t ignored = write(g.wake_fd, &one, sizeof one);
         (void)ignored;
@@ -96,7 +97,7 @@ static bool ring_put(struct ring *r, struct str line)
         first = line.n;
     memcpy(r->bytes + at, line.p, first);
     memcpy(r->bytes, line.p + first, line.n - first);
-    atomic_store(&r->head, head + line.n);
+    atomic_store_explicit(&r->head, head + line.n, memory_order_release);
     return true;
 }
 
@@ -126,7 +127,7 @@ void log_write(enum log_level level, const struct log_field *fields, size_t n)
 static bool ring_drain(struct ring *r)
 {
     size_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
-    size_t n = atomic_load(&r->head) - tail;
+    size_t n = atomic_load_explicit(&r->head, memory_order_acquire) - tail;
     if (!n)
         return false;
     size_t at = tail & (r->cap - 1), first = n < r->cap - at ? n : r->cap - at;
@@ -157,9 +158,10 @@ static bool drain_all(void)
 static void writer_sleep(void)
 {
     uint64_t n;
-    atomic_store(&g.sleeping, true);
+    atomic_store_explicit(&g.sleeping, true, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
     if (drain_all() || atomic_load(&g.stop)) {
-        atomic_store(&g.sleeping, false);
+        atomic_store_explicit(&g.sleeping, false, memory_order_relaxed);
         return;
     }
     struct pollfd p = {.fd = g.wake_fd, .events = POLLIN};

@@ -1,6 +1,5 @@
 /* loop: libuv behind a small face. Descriptors are polled, not streamed: the owner reads and
- * writes itself, straight into the buffer where the bytes belong, and a peer's FIN is seen even
- * while reading is paused (EPOLLRDHUP), which libuv's streams cannot do. */
+ * writes itself, one system call each, straight from and into the buffer where the bytes belong. */
 #include "net/loop.h"
 
 #include <assert.h>
@@ -197,10 +196,9 @@ static void on_poll(uv_poll_t *h, int status, int events)
     int got = 0;
     if (status < 0) {
         io->events = 0; /* libuv has stopped the handle: EPOLLERR. Reading tells which error. */
-        got = IO_READ | IO_HANGUP;
+        got = IO_READ;
     } else {
-        got = (events & UV_READABLE ? IO_READ : 0) | (events & UV_WRITABLE ? IO_WRITE : 0) |
-              (events & UV_DISCONNECT ? IO_HANGUP : 0);
+        got = (events & UV_READABLE ? IO_READ : 0) | (events & UV_WRITABLE ? IO_WRITE : 0);
     }
     if (got)
         io->on_ready(io, got);
@@ -215,8 +213,7 @@ void io_want(struct io *io, int events)
         uv_poll_stop(handle(io));
         return;
     }
-    int uv = (events & IO_READ ? UV_READABLE : 0) | (events & IO_WRITE ? UV_WRITABLE : 0) |
-             (events & IO_HANGUP ? UV_DISCONNECT : 0);
+    int uv = (events & IO_READ ? UV_READABLE : 0) | (events & IO_WRITE ? UV_WRITABLE : 0);
     int r = uv_poll_start(handle(io), uv, on_poll);
     assert(r == 0);
     (void)r;

@@ -28,7 +28,7 @@ const char *loop_name(const struct loop *l);
 uint64_t loop_stall_max_ms(struct loop *l);
 
 /* ---- descriptors ---------------------------------------------------- */
-enum { IO_READ = 1, IO_WRITE = 2, IO_HANGUP = 4 /* peer's FIN or RST, also while not reading */ };
+enum { IO_READ = 1, IO_WRITE = 2 };
 
 /* Embedded in its owner; must stay in place from io_open until the io_close callback. */
 struct io {

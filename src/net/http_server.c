@@ -1,0 +1,745 @@
+/* http_server: a connection's life: head, body, reply, next request, end. */
+#include "net/http_server.h"
+
+#include <assert.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "net/scratch.h"
+
+enum { HEAD, BODY, SERVING, STREAMING, LINGER, FLUSH_CLOSE, CLOSED };
+
+#define PIPELINE_MAX  16384
+#define LINGERING_MAX 256
+#define CHUNK_COPY    16384
+
+static struct http_conn *of_tcp(struct tcp *t)
+{
+    return (struct http_conn *)t; /* first member */
+}
+
+/* ---- deadlines: one armed entry a connection, moved lazily ------------------- */
+
+static void on_deadline(struct deadline *d);
+
+static void set_due(struct http_conn *c, uint32_t ms)
+{
+    c->due_ms = loop_now_ms(c->server->loop) + ms;
+    if (!deadline_armed(&c->deadline) || c->deadline.due_ms > c->due_ms)
+        deadline_set(c->server->loop, &c->deadline, c->due_ms, on_deadline);
+}
+
+/* ---- the end --------------------------------------------------------------------- */
+
+static void on_closed(struct tcp *t)
+{
+    mem_free(of_tcp(t));
+}
+
+static void forget_input(struct http_conn *c)
+{
+    mem_free(c->in);
+    c->in = NULL;
+    c->in_len = c->in_cap = c->scan = 0;
+}
+
+static void count(struct http_server *s, int by)
+{
+    s->count += (unsigned)by;
+    if (s->connections)
+        atomic_store_explicit(s->connections, s->count, memory_order_relaxed);
+}
+
+static void destroy(struct http_conn *c)
+{
+    if (c->state == CLOSED)
+        return;
+    if (c->state == LINGER)
+        c->server->lingering--;
+    c->state = CLOSED;
+    deadline_clear(&c->deadline);
+    forget_input(c);
+    *c->prev = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    count(c->server, -1);
+    if (!c->next_pending)
+        tcp_close(&c->tcp, on_closed);
+    /* else next_turn's message closes it */
+}
+
+/* The caller is gone, or closed its side: nothing more can be said to it. */
+static void gone(struct http_conn *c)
+{
+    if (c->state == BODY || c->state == SERVING || c->state == STREAMING) {
+        struct err_info info;
+        err_info_init(&info);
+        c->server->service->failed(c, ERR_CLIENT_GONE, &info);
+    }
+    destroy(c);
+}
+
+/* Last bytes are followed by a FIN, then input is discarded until the peer's FIN: closing with
+ * unread input would send a RST that can destroy what was sent last. */
+static void linger(struct http_conn *c)
+{
+    forget_input(c);
+    if (c->server->lingering >= LINGERING_MAX || c->tcp.failed) {
+        destroy(c);
+        return;
+    }
+    tcp_shutdown(&c->tcp);
+    c->state = LINGER;
+    c->server->lingering++;
+    set_due(c, c->server->limits.linger_ms);
+}
+
+static void close_when_sent(struct http_conn *c)
+{
+    c->user = NULL;
+    c->state = FLUSH_CLOSE;
+    if (!tcp_queued(&c->tcp))
+        linger(c);
+}
+
+static void read_input(struct http_conn *c);
+
+static void on_next_turn(struct message *m)
+{
+    struct http_conn *c =
+        (struct http_conn *)((char *)m - offsetof(struct http_conn, next_turn));
+    c->next_pending = false;
+    if (c->state == CLOSED)
+        tcp_close(&c->tcp, on_closed);
+    else if (c->tcp.failed)
+        gone(c);
+    else
+        read_input(c);
+}
+
+static void look_again(struct http_conn *c)
+{
+    if (c->next_pending)
+        return;
+    c->next_pending = true;
+    c->next_turn.run = on_next_turn;
+    loop_defer(c->server->loop, &c->next_turn);
+}
+
+static void request_done(struct http_conn *c)
+{
+    c->user = NULL;
+    c->arena = NULL;
+    c->body = NULL;
+    if (!c->keep_alive || c->discarding) {
+        close_when_sent(c);
+        return;
+    }
+    c->state = HEAD;
+    c->scan = 0;
+    set_due(c, c->in_len ? c->server->limits.head_ms : c->server->limits.idle_ms);
+    if (c->in_len)
+        look_again(c);
+    if (tcp_has_more(&c->tcp))
+        look_again(c);
+}
+
+static void on_deadline(struct deadline *d)
+{
+    struct http_conn *c = (struct http_conn *)((char *)d - offsetof(struct http_conn, deadline));
+    const struct http_server_limits *lim = &c->server->limits;
+    uint64_t now_ms = loop_now_ms(c->server->loop);
+    struct err_info info;
+    err_info_init(&info);
+    if (c->due_ms > now_ms) {
+        deadline_set(c->server->loop, d, c->due_ms, on_deadline);
+        return;
+    }
+    switch (c->state) {
+    case HEAD:
+        if (!c->in_len || c->tcp.handshaking) {
+            destroy(c);
+            return;
+        }
+        c->keep_alive = false;
+        (void)!err_set(&info, ERR_REQUEST_TIMEOUT, "the header was not complete in %u ms",
+                       lim->head_ms);
+        c->server->service->malformed(c, ERR_REQUEST_TIMEOUT, &info);
+        return;
+    case BODY:
+        if ((c->body_n - c->body_mark) * 1000 <
+            (uint64_t)lim->body_min_bytes_per_s * lim->body_stall_ms) {
+            c->keep_alive = false;
+            (void)!err_set(&info, ERR_REQUEST_TIMEOUT,
+                           "the body came slower than %u bytes a second for %u ms",
+                           lim->body_min_bytes_per_s, lim->body_stall_ms);
+            c->server->service->failed(c, ERR_REQUEST_TIMEOUT, &info);
+            return;
+        }
+        c->body_mark = c->body_n;
+        set_due(c, lim->body_stall_ms);
+        return;
+    case LINGER:
+        destroy(c);
+        return;
+    default: /* SERVING, STREAMING, FLUSH_CLOSE: only a caller that takes nothing matters */
+        if (tcp_queued(&c->tcp)) {
+            if (c->taken_mark == c->tcp.taken) {
+                gone(c);
+                return;
+            }
+            c->taken_mark = c->tcp.taken;
+            set_due(c, lim->write_stall_ms);
+        }
+        return;
+    }
+}
+
+/* ---- bodies ------------------------------------------------------------------------ */
+
+static void body_complete(struct http_conn *c)
+{
+    c->state = SERVING;
+    c->server->service->body(c, str_make(c->body, (size_t)c->body_n));
+}
+
+static void fail_body(struct http_conn *c, enum err e, struct err_info *info)
+{
+    c->keep_alive = false;
+    c->server->service->failed(c, e, info);
+}
+
+static bool keep_input(struct http_conn *c, const char *p, size_t n, size_t max)
+{
+    if (n > max - c->in_len)
+        return false;
+    if (c->in_len + n > c->in_cap) {
+        uint32_t cap = c->in_cap ? c->in_cap : 256;
+        while (cap < c->in_len + n)
+            cap *= 2;
+        char *in = mem_realloc(c->in, cap);
+        if (!in)
+            return false;
+        c->in = in;
+        c->in_cap = cap;
+    }
+    memcpy(c->in + c->in_len, p, n);
+    c->in_len += (uint32_t)n;
+    return true;
+}
+
+static void pipelined(struct http_conn *c, const char *p, size_t n)
+{
+    if (!n || c->discarding)
+        return;
+    if (!keep_input(c, p, n, PIPELINE_MAX)) {
+        c->discarding = true;
+        forget_input(c);
+    }
+}
+
+/* Decoded bytes of a chunked body are gathered in the arena by doubling. */
+static enum err gather(struct http_conn *c, const char *p, size_t n, struct err_info *info)
+{
+    uint64_t max = c->server->limits.body_max_bytes;
+    if (n > max - c->body_n)
+        return err_set(info, ERR_BODY_TOO_LARGE, "the body is larger than %llu bytes",
+                       (unsigned long long)max);
+    if (c->body_n + n > c->body_cap) {
+        uint64_t cap = c->body_cap ? c->body_cap * 2 : 4096;
+        while (cap < c->body_n + n)
+            cap *= 2;
+        char *body = arena_alloc(c->arena, (size_t)cap);
+        if (!body)
+            return ERR_NOMEM;
+        if (c->body_n)
+            memcpy(body, c->body, (size_t)c->body_n);
+        c->body = body;
+        c->body_cap = cap;
+    }
+    if (n)
+        memcpy(c->body + c->body_n, p, n);
+    c->body_n += n;
+    return ERR_OK;
+}
+
+/* Takes body bytes from p[0..n), which it may change. */
+static void body_bytes(struct http_conn *c, char *p, size_t n)
+{
+    if (c->framing == HTTP_BODY_LENGTH) {
+        size_t k = n < c->body_cap - c->body_n ? n : (size_t)(c->body_cap - c->body_n);
+        if (k)
+            memcpy(c->body + c->body_n, p, k);
+        c->body_n += k;
+        pipelined(c, p + k, n - k);
+        if (c->body_n == c->body_cap)
+            body_complete(c);
+        return;
+    }
+    struct err_info info;
+    err_info_init(&info);
+    size_t data = n, used;
+    enum err e = http_chunked_decode(&c->chunked, p, &data, &used, &info);
+    if (e == ERR_OK || e == ERR_AGAIN) {
+        enum err g = gather(c, p, data, &info);
+        if (g) {
+            fail_body(c, g, &info);
+            return;
+        }
+    }
+    if (e == ERR_AGAIN)
+        return;
+    if (e) {
+        fail_body(c, e, &info);
+        return;
+    }
+    pipelined(c, p + used, n - used);
+    body_complete(c);
+}
+
+void http_accept(struct http_conn *c, struct arena *arena)
+{
+    c->arena = arena;
+}
+
+/* ---- heads --------------------------------------------------------------------------- */
+
+static void refuse(struct http_conn *c, enum err e, struct err_info *info)
+{
+    c->keep_alive = false;
+    c->server->service->malformed(c, e, info);
+}
+
+/* The service has seen the head: rest[0..n) is what followed it. */
+static void after_head(struct http_conn *c, uint64_t length, char *rest, size_t n)
+{
+    struct err_info info;
+    err_info_init(&info);
+    if (c->state != BODY) { /* it has replied */
+        if (c->state == HEAD) {
+            pipelined(c, rest, n);
+            if (c->in_len)
+                look_again(c);
+        }
+        return;
+    }
+    if (c->framing == HTTP_BODY_LENGTH) {
+        c->body = arena_alloc(c->arena, (size_t)length);
+        c->body_cap = length;
+        if (!c->body) {
+            fail_body(c, ERR_NOMEM, &info);
+            return;
+        }
+    } else if (c->framing == HTTP_BODY_NONE) {
+        pipelined(c, rest, n);
+        body_complete(c);
+        return;
+    }
+    if (n) {
+        body_bytes(c, rest, n);
+        if (c->state != BODY)
+            return;
+    }
+    if (c->expects_continue) {
+        struct iovec v = {"HTTP/1.1 100 Continue\r\n\r\n", 25};
+        if (!tcp_write(&c->tcp, &v, 1)) {
+            look_again(c);
+            return;
+        }
+    }
+    c->body_mark = c->body_n;
+    set_due(c, c->server->limits.body_stall_ms);
+}
+
+/* A reply given in head() leaves the body unread. When all of it is here already the connection can
+ * go on; else it closes behind the reply. */
+static void plan_for_unread_body(struct http_conn *c, const struct http_head *h, size_t n)
+{
+    if (h->framing == HTTP_BODY_CHUNKED || (h->framing == HTTP_BODY_LENGTH && n < h->length))
+        c->keep_alive = false;
+}
+
+static void serve(struct http_conn *c, char *text, size_t n, size_t head_n)
+{
+    static __thread struct http_head h;
+    struct err_info info;
+    err_info_init(&info);
+    enum err e = http_request_parse(&h, str_make(text, head_n), &info);
+    c->minor = h.minor ? 1 : 0;
+    if (e) {
+        refuse(c, e, &info);
+        return;
+    }
+    char *rest = text + head_n;
+    size_t rest_n = n - head_n;
+    c->keep_alive = h.keep_alive && !c->server->closing;
+    bool wanted = c->keep_alive;
+    plan_for_unread_body(c, &h, rest_n);
+    c->framing = (uint8_t)h.framing;
+    c->expects_continue = h.expect_continue;
+    c->discarding = false;
+    c->arena = NULL;
+    c->body = NULL;
+    c->body_n = c->body_cap = 0;
+    c->chunked = (struct http_chunked){0};
+    c->state = BODY;
+    uint64_t length = h.length;
+    c->server->service->head(c, &h);
+    if (c->state == BODY) {
+        assert(c->arena);
+        c->keep_alive = wanted;
+    } else if (h.framing == HTTP_BODY_LENGTH && rest_n >= length) {
+        rest += length; /* answered without it */
+        rest_n -= (size_t)length;
+    }
+    after_head(c, length, rest, rest_n);
+}
+
+/* New bytes while a head is awaited; text may be changed. */
+static void head_bytes(struct http_conn *c, char *text, size_t n)
+{
+    struct err_info info;
+    err_info_init(&info);
+    bool kept = c->in_len > 0;
+    if (kept) {
+        if (text != c->in && !keep_input(c, text, n, HTTP_HEAD_MAX + SCRATCH_BYTES)) {
+            refuse(c, ERR_HEAD_TOO_LARGE, &info);
+            return;
+        }
+        text = c->in;
+        n = c->in_len;
+    }
+    size_t scan = c->scan;
+    enum err e = http_head_find(str_make(text, n), &scan, true, &info);
+    c->scan = (uint32_t)scan;
+    if (e == ERR_AGAIN) {
+        if (!kept) {
+            if (!keep_input(c, text, n, HTTP_HEAD_MAX + SCRATCH_BYTES)) {
+                refuse(c, ERR_NOMEM, &info);
+                return;
+            }
+            set_due(c, c->server->limits.head_ms);
+        }
+        return;
+    }
+    if (e) {
+        refuse(c, e, &info);
+        return;
+    }
+    /* Detached, so that what is pipelined behind can be kept anew. */
+    char *own = kept ? c->in : NULL;
+    c->in = kept ? NULL : c->in;
+    if (kept)
+        c->in_len = c->in_cap = 0;
+    c->scan = 0;
+    serve(c, text, n, scan);
+    mem_free(own);
+}
+
+/* ---- reading -------------------------------------------------------------------------- */
+
+static bool take_bytes(struct http_conn *c)
+{
+    char *to = scratch_read();
+    size_t cap = SCRATCH_BYTES, n;
+    bool direct = c->state == BODY && c->framing == HTTP_BODY_LENGTH;
+    if (direct) {
+        to = c->body + c->body_n;
+        cap = (size_t)(c->body_cap - c->body_n);
+    }
+    switch (tcp_read(&c->tcp, to, cap, &n)) {
+    case TCP_OK:
+        break;
+    case TCP_AGAIN:
+        return false;
+    default:
+        gone(c);
+        return false;
+    }
+    if (direct) {
+        c->body_n += n;
+        if (c->body_n == c->body_cap)
+            body_complete(c);
+    } else if (c->state == HEAD) {
+        head_bytes(c, to, n);
+    } else if (c->state == BODY) {
+        body_bytes(c, to, n);
+    } else if (c->state == SERVING || c->state == STREAMING) {
+        pipelined(c, to, n);
+    }
+    return c->state != CLOSED && tcp_has_more(&c->tcp);
+}
+
+static void read_input(struct http_conn *c)
+{
+    if (c->state == HEAD && c->in_len) {
+        /* A request that was pipelined behind the last one. */
+        head_bytes(c, c->in, c->in_len);
+        if (c->state != HEAD)
+            return;
+    }
+    if (tcp_has_more(&c->tcp))
+        while (take_bytes(c))
+            ;
+}
+
+static void on_readable(struct tcp *t)
+{
+    struct http_conn *c = of_tcp(t);
+    while (take_bytes(c))
+        ;
+}
+
+static void on_sent(struct tcp *t)
+{
+    struct http_conn *c = of_tcp(t);
+    if (c->state == FLUSH_CLOSE)
+        linger(c);
+    else if (c->state == SERVING || c->state == STREAMING)
+        c->server->service->sent(c);
+}
+
+static void on_handshake(struct tcp *t, enum err e)
+{
+    struct http_conn *c = of_tcp(t);
+    if (e)
+        destroy(c);
+    else if (tcp_has_more(t))
+        look_again(c);
+}
+
+static const struct tcp_events events = {on_readable, on_sent, on_handshake};
+
+void http_server_accept(struct http_server *s, int fd, const struct addr *peer)
+{
+    struct http_conn *c = mem_zalloc(sizeof *c);
+    if (!c || tcp_open(&c->tcp, s->loop, fd, &events, s->tls)) {
+        mem_free(c);
+        close(fd);
+        return;
+    }
+    unsigned stall = s->limits.write_stall_ms;
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &stall, sizeof stall);
+    c->server = s;
+    c->peer = *peer;
+    c->minor = 1;
+    c->next = s->conns;
+    c->prev = &s->conns;
+    if (s->conns)
+        s->conns->prev = &c->next;
+    s->conns = c;
+    count(s, 1);
+    set_due(c, s->limits.head_ms);
+}
+
+void http_server_release(struct http_server *s)
+{
+    while (s->conns)
+        destroy(s->conns);
+}
+
+void http_server_close_idle(struct http_server *s)
+{
+    s->closing = true;
+    for (struct http_conn *c = s->conns, *next; c; c = next) {
+        next = c->next;
+        c->keep_alive = false;
+        if (c->state == HEAD)
+            destroy(c);
+    }
+}
+
+/* ---- replies ---------------------------------------------------------------------------- */
+
+/* Status line and the fields that every reply has; returns the length. */
+static size_t put_head(struct http_conn *c, char *to, int status, const char *framing,
+                       int64_t length)
+{
+    size_t n = 0;
+    if (status == 200) {
+        memcpy(to, "HTTP/1.1 200 OK\r\n", 17);
+        n = 17;
+    } else {
+        n = (size_t)sprintf(to, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
+    }
+    size_t k = strlen(framing);
+    memcpy(to + n, framing, k);
+    n += k;
+    if (length >= 0) {
+        char digits[20];
+        int i = 20;
+        do
+            digits[--i] = (char)('0' + length % 10);
+        while (length /= 10);
+        memcpy(to + n, digits + i, (size_t)(20 - i));
+        n += (size_t)(20 - i);
+        memcpy(to + n, "\r\n", 2);
+        n += 2;
+    }
+    if (!c->keep_alive || c->discarding) {
+        memcpy(to + n, "Connection: close\r\n", 19);
+        n += 19;
+    } else if (!c->minor) {
+        memcpy(to + n, "Connection: keep-alive\r\n", 24);
+        n += 24;
+    }
+    return n;
+}
+
+static bool write_or_fail(struct http_conn *c, const struct iovec *iov, unsigned n)
+{
+    if (!tcp_write(&c->tcp, iov, n)) {
+        look_again(c); /* on the next turn: failed() */
+        return false;
+    }
+    if (tcp_queued(&c->tcp) && !(deadline_armed(&c->deadline) && c->due_ms > 0 &&
+                                 c->taken_mark == c->tcp.taken)) {
+        c->taken_mark = c->tcp.taken;
+        set_due(c, c->server->limits.write_stall_ms);
+    }
+    return true;
+}
+
+static void reply(struct http_conn *c, int status, struct str headers, size_t length,
+                  struct str body)
+{
+    char head[256];
+    char *out = scratch_write();
+    size_t n = put_head(c, head, status, "Content-Length: ", (int64_t)length);
+    bool ok;
+    if (n + headers.n + 2 + body.n <= SCRATCH_BYTES) {
+        memcpy(out, head, n);
+        memcpy(out + n, headers.p, headers.n);
+        n += headers.n;
+        memcpy(out + n, "\r\n", 2);
+        n += 2;
+        if (body.n)
+            memcpy(out + n, body.p, body.n);
+        struct iovec v = {out, n + body.n};
+        ok = write_or_fail(c, &v, 1);
+    } else {
+        struct iovec v[4] = {{head, n},
+                             {(char *)headers.p, headers.n},
+                             {"\r\n", 2},
+                             {(char *)body.p, body.n}};
+        ok = write_or_fail(c, v, 4);
+    }
+    c->user = NULL;
+    if (ok)
+        request_done(c);
+    else
+        c->state = FLUSH_CLOSE;
+}
+
+void http_reply(struct http_conn *c, int status, struct str headers, struct str body)
+{
+    reply(c, status, headers, body.n, body);
+}
+
+void http_reply_head(struct http_conn *c, int status, struct str headers, size_t length)
+{
+    reply(c, status, headers, length, STR_NULL);
+}
+
+/* ---- streams ------------------------------------------------------------------------------ */
+
+static size_t put_chunk_size(char *to, size_t n)
+{
+    static const char digits[] = "0123456789abcdef";
+    char t[16];
+    int i = 16;
+    do
+        t[--i] = digits[n & 15];
+    while (n >>= 4);
+    memcpy(to, t + i, (size_t)(16 - i));
+    memcpy(to + (16 - i), "\r\n", 2);
+    return (size_t)(16 - i) + 2;
+}
+
+/* One write of head (may be empty) and data as a chunk. */
+static bool write_chunk(struct http_conn *c, char *out, size_t head_n, struct str data)
+{
+    size_t n = head_n;
+    if (!data.n) {
+        struct iovec v = {out, n};
+        return !n || write_or_fail(c, &v, 1);
+    }
+    if (c->chunked_out)
+        n += put_chunk_size(out + n, data.n);
+    size_t tail = c->chunked_out ? 2 : 0;
+    if (data.n <= CHUNK_COPY) {
+        memcpy(out + n, data.p, data.n);
+        n += data.n;
+        memcpy(out + n, "\r\n", tail);
+        struct iovec v = {out, n + tail};
+        return write_or_fail(c, &v, 1);
+    }
+    struct iovec v[3] = {{out, n}, {(char *)data.p, data.n}, {"\r\n", tail}};
+    return write_or_fail(c, v, c->chunked_out ? 3 : 2);
+}
+
+bool http_stream_start(struct http_conn *c, int status, struct str headers, struct str first)
+{
+    char *out = scratch_write();
+    c->state = STREAMING;
+    c->chunked_out = c->minor == 1;
+    if (!c->chunked_out)
+        c->keep_alive = false;
+    size_t n = put_head(c, out, status, c->chunked_out ? "Transfer-Encoding: chunked\r\n" : "", -1);
+    assert(headers.n < SCRATCH_BYTES - CHUNK_COPY - 512);
+    memcpy(out + n, headers.p, headers.n);
+    n += headers.n;
+    memcpy(out + n, "\r\n", 2);
+    return write_chunk(c, out, n + 2, first);
+}
+
+bool http_stream_write(struct http_conn *c, struct str data)
+{
+    assert(c->state == STREAMING);
+    return write_chunk(c, scratch_write(), 0, data);
+}
+
+void http_stream_write_last(struct http_conn *c, struct str data)
+{
+    char *out = scratch_write();
+    if (!c->chunked_out || !data.n || data.n > CHUNK_COPY) {
+        if (http_stream_write(c, data))
+            http_stream_finish(c);
+        else
+            c->user = NULL;
+        return;
+    }
+    size_t n = put_chunk_size(out, data.n);
+    memcpy(out + n, data.p, data.n);
+    n += data.n;
+    memcpy(out + n, "\r\n0\r\n\r\n", 7);
+    struct iovec v = {out, n + 7};
+    c->user = NULL;
+    if (write_or_fail(c, &v, 1))
+        request_done(c);
+    else
+        c->state = FLUSH_CLOSE;
+}
+
+void http_stream_finish(struct http_conn *c)
+{
+    assert(c->state == STREAMING);
+    struct iovec v = {"0\r\n\r\n", 5};
+    c->user = NULL;
+    if (c->chunked_out && !write_or_fail(c, &v, 1)) {
+        c->state = FLUSH_CLOSE;
+        return;
+    }
+    request_done(c);
+}
+
+void http_stream_break(struct http_conn *c)
+{
+    c->keep_alive = false;
+    close_when_sent(c);
+}

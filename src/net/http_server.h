@@ -1,0 +1,98 @@
+/* http_server: inbound HTTP/1.1 connections of one worker: keep-alive, bodies, replies, streams.
+ *
+ * Owned by the worker's thread.  A connection serves one request at a time;
+ * what a client pipelines behind it waits (16 KiB; more is discarded and the
+ * connection will close).  Reading never stops, so that a client's FIN or RST is
+ * seen in every phase. */
+#ifndef LYSS_NET_HTTP_SERVER_H
+#define LYSS_NET_HTTP_SERVER_H
+
+#include "core/arena.h"
+#include "net/http1.h"
+#include "net/tcp.h"
+
+struct http_conn;
+
+/* What the server asks of the floor above. None may be NULL. */
+struct http_service {
+    /* The head is complete (its spans die with this call). Either replies, or calls
+     * http_accept and is asked again by body(). */
+    void (*head)(struct http_conn *c, const struct http_head *h);
+    /* The whole body, in the arena given to http_accept. Replies now or later. */
+    void (*body)(struct http_conn *c, struct str body);
+    /* The request cannot be served on: the caller went away (ERR_CLIENT_GONE), or its body is
+     * malformed, too slow or too large. For the former no reply is possible any more and c is closed
+     * after this call; for the others the service replies with the error. Called only between head()
+     * and the end of the reply. */
+    void (*failed)(struct http_conn *c, enum err e, const struct err_info *info);
+    /* No usable head: the service replies with the error; there is no request. */
+    void (*malformed)(struct http_conn *c, enum err e, const struct err_info *info);
+    /* All that was written has been taken by the socket. */
+    void (*sent)(struct http_conn *c);
+};
+
+struct http_server_limits {
+    uint64_t body_max_bytes;
+    uint32_t head_ms, idle_ms, body_stall_ms, body_min_bytes_per_s, write_stall_ms, linger_ms;
+};
+
+struct http_server {
+    struct loop *loop;
+    const struct http_service *service;
+    struct http_server_limits limits;
+    struct tls_context *tls;
+    struct http_conn *conns; /* all of them */
+    unsigned count, lingering;
+    _Atomic unsigned *connections; /* follows count, for other threads; may be NULL */
+    bool closing; /* every reply carries Connection: close */
+    void *user;
+};
+
+struct http_conn {
+    struct tcp tcp;
+    struct message next_turn;
+    struct deadline deadline;
+    uint64_t due_ms, body_mark;
+    struct http_server *server;
+    struct http_conn *next, **prev;
+    void *user;          /* the service's */
+    struct arena *arena; /* the service's, for the body */
+    char *in;            /* partial head, or bytes pipelined behind the request */
+    uint32_t in_len, in_cap, scan, taken_mark;
+    char *body;
+    uint64_t body_n, body_cap;
+    struct http_chunked chunked;
+    struct addr peer;
+    uint8_t state, framing, minor;
+    bool keep_alive, discarding, chunked_out, expects_continue, next_pending;
+};
+
+/* Takes fd; on failure it is closed. */
+void http_server_accept(struct http_server *s, int fd, const struct addr *peer);
+/* After the loop has stopped: closes what is left; the loop must then be freed. */
+void http_server_release(struct http_server *s);
+/* Closes idle connections and unfinished heads now; the rest after their reply. */
+void http_server_close_idle(struct http_server *s);
+
+/* From head(): the body is wanted, into this arena (which must outlive it). */
+void http_accept(struct http_conn *c, struct arena *arena);
+
+/* A whole reply in one write. headers: complete "Name: value\r\n" lines. The connection goes on to
+ * its next request; c->user is cleared first. */
+void http_reply(struct http_conn *c, int status, struct str headers, struct str body);
+/* The same with a length announced but no body (answers to HEAD). */
+void http_reply_head(struct http_conn *c, int status, struct str headers, size_t length);
+
+/* A reply whose end is not known: the head and the first bytes (may be empty) in one write. False:
+ * the peer is gone; failed() is called on the next turn, not from here. */
+bool http_stream_start(struct http_conn *c, int status, struct str headers, struct str first);
+bool http_stream_write(struct http_conn *c, struct str data);
+/* The last data (may be empty) and the end in one write; the connection goes on. */
+void http_stream_write_last(struct http_conn *c, struct str data);
+/* Ends it well: the last chunk; the connection goes on. */
+void http_stream_finish(struct http_conn *c);
+/* Ends it badly: what is queued still goes out, then the connection closes without the last
+ * chunk, so that a client knows the reply is not whole. */
+void http_stream_break(struct http_conn *c);
+
+#endif

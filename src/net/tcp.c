@@ -1,0 +1,426 @@
+/* tcp: sockets without ceremony: one recv for a read, one send for a write, a queue only for what
+ * the socket refuses, the same face for plain and TLS. */
+#include "net/tcp.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+
+#define OUT_MAX (2u << 20) /* bytes that one connection may have waiting */
+#define IOV_BATCH 64
+
+static struct tcp *of_io(struct io *io)
+{
+    return (struct tcp *)((char *)io - offsetof(struct tcp, io));
+}
+
+static void rearm(struct tcp *t)
+{
+    int events = t->paused ? 0 : IO_READ;
+    if (t->connecting || t->tls_wants_write || (!t->handshaking && tcp_queued(t)))
+        events |= IO_WRITE;
+    if (t->connecting)
+        events = IO_WRITE;
+    io_want(&t->io, events);
+}
+
+size_t tcp_queued(const struct tcp *t)
+{
+    size_t n = t->out_len - t->out_off;
+    for (uint32_t i = 0; i < t->pend_n; i++)
+        n += t->pend[i].iov_len;
+    return n;
+}
+
+/* ---- writing -------------------------------------------------------------- */
+
+/* Returns bytes taken (0: the socket is full), or -1. */
+static ssize_t send_some(struct tcp *t, const struct iovec *iov, unsigned n)
+{
+    if (t->tls) {
+        size_t put = 0;
+        enum tls_io r = tls_writev(t->tls, iov, (int)n, &put);
+        t->tls_wants_write = r == TLS_IO_WANT_WRITE;
+        if (r == TLS_IO_OK)
+            return (ssize_t)put;
+        return r == TLS_IO_WANT_READ || r == TLS_IO_WANT_WRITE ? 0 : -1;
+    }
+    for (;;) {
+        struct msghdr m = {.msg_iov = (struct iovec *)iov, .msg_iovlen = n};
+        ssize_t k = n == 1 ? send(t->io.fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL)
+                           : sendmsg(t->io.fd, &m, MSG_NOSIGNAL);
+        if (k >= 0)
+            return k;
+        if (errno == EINTR)
+            continue;
+        return errno == EAGAIN ? 0 : -1;
+    }
+}
+
+/* Drops the first `bytes` of the vector; returns how many entries are wholly gone. */
+static unsigned skip(struct iovec *iov, unsigned n, size_t bytes)
+{
+    unsigned i = 0;
+    while (i < n && bytes >= iov[i].iov_len)
+        bytes -= iov[i++].iov_len;
+    if (i < n) {
+        iov[i].iov_base = (char *)iov[i].iov_base + bytes;
+        iov[i].iov_len -= bytes;
+    }
+    return i;
+}
+
+static bool keep_copy(struct tcp *t, const struct iovec *iov, unsigned n)
+{
+    size_t add = 0;
+    for (unsigned i = 0; i < n; i++)
+        add += iov[i].iov_len;
+    uint32_t have = t->out_len - t->out_off;
+    if (add > OUT_MAX - have)
+        return false;
+    if (t->out_len + add > t->out_cap) {
+        if (t->out_off) {
+            memmove(t->out, t->out + t->out_off, have);
+            t->out_off = 0;
+            t->out_len = have;
+        }
+        uint32_t cap = t->out_cap ? t->out_cap : 1024;
+        while (cap < have + add)
+            cap *= 2;
+        if (cap != t->out_cap) {
+            char *p = mem_realloc(t->out, cap);
+            if (!p)
+                return false;
+            t->out = p;
+            t->out_cap = cap;
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (iov[i].iov_len)
+            memcpy(t->out + t->out_len, iov[i].iov_base, iov[i].iov_len);
+        t->out_len += (uint32_t)iov[i].iov_len;
+    }
+    return true;
+}
+
+bool tcp_write(struct tcp *t, const struct iovec *iov, unsigned n)
+{
+    assert(!t->pend_n && n <= IOV_BATCH);
+    if (t->failed)
+        return false;
+    struct iovec rest[IOV_BATCH];
+    memcpy(rest, iov, n * sizeof *iov);
+    struct iovec *at = rest;
+    if (!tcp_queued(t) && !t->handshaking && !t->connecting) {
+        while (n) {
+            size_t want = 0;
+            for (unsigned i = 0; i < n; i++)
+                want += at[i].iov_len;
+            ssize_t k = send_some(t, at, n);
+            if (k < 0) {
+                t->failed = 1;
+                return false;
+            }
+            unsigned gone = skip(at, n, (size_t)k);
+            at += gone;
+            n -= gone;
+            if (!t->tls && (size_t)k < want)
+                break; /* the socket is full: no second call to hear it say so */
+            if (k == 0)
+                break;
+        }
+    }
+    if (n) {
+        if (!keep_copy(t, at, n)) {
+            t->failed = 1;
+            return false;
+        }
+        rearm(t);
+    }
+    return true;
+}
+
+bool tcp_write_lent(struct tcp *t, struct iovec *iov, unsigned n)
+{
+    assert(!t->pend_n);
+    if (t->failed)
+        return false;
+    t->pend = iov;
+    t->pend_n = n;
+    if (t->out_len > t->out_off || t->handshaking || t->connecting)
+        return true; /* goes out behind what waits already */
+    while (t->pend_n) {
+        unsigned k_n = t->pend_n < IOV_BATCH ? t->pend_n : IOV_BATCH;
+        ssize_t k = send_some(t, t->pend, k_n);
+        if (k < 0) {
+            t->failed = 1;
+            t->pend_n = 0;
+            return false;
+        }
+        unsigned gone = skip(t->pend, k_n, (size_t)k);
+        t->pend += gone;
+        t->pend_n -= gone;
+        if (k == 0 || (!t->tls && gone < k_n))
+            break;
+    }
+    if (t->pend_n)
+        rearm(t);
+    return true;
+}
+
+/* Sends from the queues; false when the peer is gone. */
+static bool flush(struct tcp *t)
+{
+    while (t->out_len > t->out_off) {
+        struct iovec v = {t->out + t->out_off, t->out_len - t->out_off};
+        ssize_t k = send_some(t, &v, 1);
+        if (k < 0)
+            return false;
+        t->out_off += (uint32_t)k;
+        t->taken += (uint32_t)k;
+        if (k == 0 || (!t->tls && t->out_off < t->out_len))
+            return true;
+    }
+    if (t->out) {
+        mem_free(t->out);
+        t->out = NULL;
+        t->out_off = t->out_len = t->out_cap = 0;
+    }
+    while (t->pend_n) {
+        unsigned n = t->pend_n < IOV_BATCH ? t->pend_n : IOV_BATCH;
+        ssize_t k = send_some(t, t->pend, n);
+        if (k < 0)
+            return false;
+        t->taken += (uint32_t)k;
+        unsigned gone = skip(t->pend, n, (size_t)k);
+        t->pend += gone;
+        t->pend_n -= gone;
+        if (k == 0 || (!t->tls && gone < n))
+            return true;
+    }
+    return true;
+}
+
+/* ---- events --------------------------------------------------------------- */
+
+static void step_handshake(struct tcp *t)
+{
+    enum tls_io r = tls_handshake(t->tls);
+    t->tls_wants_write = r == TLS_IO_WANT_WRITE;
+    if (r == TLS_IO_WANT_READ || r == TLS_IO_WANT_WRITE) {
+        rearm(t);
+        return;
+    }
+    t->handshaking = 0;
+    if (r != TLS_IO_OK) {
+        t->failed = 1;
+        io_want(&t->io, 0);
+        t->on->connected(t, ERR_TLS);
+        return;
+    }
+    rearm(t);
+    t->on->connected(t, ERR_OK);
+}
+
+static void finish_connect(struct tcp *t)
+{
+    int so = 0;
+    socklen_t n = sizeof so;
+    if (getsockopt(t->io.fd, SOL_SOCKET, SO_ERROR, &so, &n) || so) {
+        t->failed = 1;
+        t->connecting = 0;
+        io_want(&t->io, 0);
+        t->on->connected(t, so == ETIMEDOUT ? ERR_CONNECT_TIMEOUT : ERR_CONNECT);
+        return;
+    }
+    t->connecting = 0;
+    if (t->tls) {
+        t->handshaking = 1;
+        step_handshake(t);
+        return;
+    }
+    rearm(t);
+    t->on->connected(t, ERR_OK);
+}
+
+static void on_ready(struct io *io, int events)
+{
+    struct tcp *t = of_io(io);
+    if (t->connecting) {
+        finish_connect(t);
+        return;
+    }
+    if (t->handshaking) {
+        step_handshake(t);
+        return;
+    }
+    if ((events & IO_WRITE || t->tls_wants_write) && tcp_queued(t)) {
+        bool ok = flush(t);
+        if (!ok) {
+            t->failed = 1;
+            t->pend_n = 0;
+            t->out_off = t->out_len;
+            io_want(io, 0);
+            t->on->readable(t); /* tcp_read will say TCP_FAILED once it has given what is left */
+            return;
+        }
+        rearm(t);
+        if (!tcp_queued(t)) {
+            t->on->sent(t);
+            return; /* the owner may have closed; readable comes again by itself */
+        }
+    }
+    if (events & IO_READ)
+        t->on->readable(t);
+}
+
+enum tcp_io tcp_read(struct tcp *t, void *to, size_t cap, size_t *got)
+{
+    *got = 0;
+    if (t->tls && !t->failed) {
+        enum tls_io r = tls_read(t->tls, to, cap, got);
+        t->tls_wants_write = r == TLS_IO_WANT_WRITE;
+        switch (r) {
+        case TLS_IO_OK:
+            return TCP_OK;
+        case TLS_IO_WANT_READ:
+        case TLS_IO_WANT_WRITE:
+            return TCP_AGAIN;
+        case TLS_IO_EOF:
+            return tls_truncated(t->tls) ? TCP_FAILED : TCP_EOF;
+        case TLS_IO_ERROR:
+            break;
+        }
+        return TCP_FAILED;
+    }
+    for (;;) {
+        ssize_t n = recv(t->io.fd, to, cap, 0);
+        if (n > 0) {
+            *got = (size_t)n;
+            return TCP_OK;
+        }
+        if (n == 0)
+            return t->failed ? TCP_FAILED : TCP_EOF;
+        if (errno == EINTR)
+            continue;
+        return errno == EAGAIN && !t->failed ? TCP_AGAIN : TCP_FAILED;
+    }
+}
+
+bool tcp_has_more(const struct tcp *t)
+{
+    return t->tls && tls_pending(t->tls);
+}
+
+void tcp_pause(struct tcp *t)
+{
+    t->paused = 1;
+    rearm(t);
+}
+
+void tcp_resume(struct tcp *t)
+{
+    t->paused = 0;
+    rearm(t);
+}
+
+/* ---- life ------------------------------------------------------------------ */
+
+static void no_delay(int fd)
+{
+    int one = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
+enum err tcp_open(struct tcp *t, struct loop *l, int fd, const struct tcp_events *on,
+                  struct tls_context *server_tls)
+{
+    memset(t, 0, sizeof *t);
+    t->on = on;
+    if (server_tls) {
+        t->tls = tls_new(server_tls, fd, STR_NULL, 0, NULL);
+        if (!t->tls)
+            return ERR_NOMEM;
+        t->handshaking = 1;
+    }
+    enum err e = io_open(&t->io, l, fd, IO_READ, on_ready);
+    if (e)
+        tls_free(&t->tls);
+    return e;
+}
+
+enum err tcp_connect(struct tcp *t, struct loop *l, const struct checked_addr *to,
+                     const struct tcp_events *on, struct tls_context *tls, struct str host,
+                     struct tls_session_cache *sessions, struct err_info *info)
+{
+    memset(t, 0, sizeof *t);
+    t->on = on;
+    struct sockaddr_storage ss;
+    socklen_t len = addr_to_sockaddr(checked_addr_get(to), &ss);
+    int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return err_set(info, ERR_OVERLOADED, "no descriptor for an upstream connection: %s",
+                       strerror(errno));
+    no_delay(fd);
+    if (connect(fd, (struct sockaddr *)&ss, len) && errno != EINPROGRESS) {
+        enum err e = err_set(info, ERR_CONNECT, "connect: %s", strerror(errno));
+        close(fd);
+        return e;
+    }
+    t->connecting = 1;
+    if (tls) {
+        t->tls = tls_new(tls, fd, host, checked_addr_get(to)->port, sessions);
+        if (!t->tls) {
+            close(fd);
+            return ERR_NOMEM;
+        }
+    }
+    enum err e = io_open(&t->io, l, fd, IO_WRITE, on_ready);
+    if (e) {
+        tls_free(&t->tls);
+        close(fd);
+    }
+    return e;
+}
+
+void tcp_shutdown(struct tcp *t)
+{
+    if (t->failed)
+        return;
+    if (t->tls)
+        tls_shutdown(t->tls);
+    shutdown(t->io.fd, SHUT_WR);
+}
+
+static void on_io_closed(struct io *io)
+{
+    struct tcp *t = of_io(io);
+    if (t->on_closed)
+        t->on_closed(t);
+}
+
+void tcp_close(struct tcp *t, void (*on_closed)(struct tcp *t))
+{
+    t->on_closed = on_closed;
+    tls_free(&t->tls);
+    mem_free(t->out);
+    t->out = NULL;
+    t->out_off = t->out_len = t->out_cap = 0;
+    t->pend_n = 0;
+    int fd = t->io.fd;
+    io_close(&t->io, on_io_closed);
+    close(fd);
+}
+
+void tcp_abort(struct tcp *t, void (*on_closed)(struct tcp *t))
+{
+    struct linger l = {.l_onoff = 1};
+    setsockopt(t->io.fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
+    tcp_close(t, on_closed);
+}
