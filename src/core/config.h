@@ -15,8 +15,8 @@
 enum config_environment { ENVIRONMENT_DEVELOPMENT, ENVIRONMENT_STAGING, ENVIRONMENT_PRODUCTION };
 enum config_log_format { LOG_FORMAT_AUTO, LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
 enum config_log_requests { LOG_REQUESTS_ERRORS, LOG_REQUESTS_ALL, LOG_REQUESTS_OFF };
-enum config_journal_sync { JOURNAL_SYNC_BATCH, JOURNAL_SYNC_ALWAYS };
-enum config_journal_full { JOURNAL_FULL_CLOSED, JOURNAL_FULL_OPEN };
+enum config_journal_sync { CONFIG_JOURNAL_SYNC_BATCH, CONFIG_JOURNAL_SYNC_ALWAYS };
+enum config_journal_full { CONFIG_JOURNAL_FULL_CLOSED, CONFIG_JOURNAL_FULL_OPEN };
 
 enum config_type {
     CONFIG_STRING,
