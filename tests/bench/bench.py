@@ -6,11 +6,6 @@ bench.py [--lyss build/lyss] [--quick] [--json] [--rounds N] [--peers nginx,hapr
 Without a measure, all of them, in about ten minutes. Needs nginx, haproxy, openssl, a C compiler and
 OpenSSL's headers; everything stays on 127.0.0.1. The exit code is 1 when a bar is missed.
 """
-import sys
-
-HERE = sys.path.pop(0)  # last, so that the script json.py beside this file does not hide the module
-sys.path.append(HERE)
-
 import argparse
 import fcntl
 import json
@@ -18,6 +13,7 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 
 import peers
