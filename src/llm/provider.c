@@ -22,6 +22,7 @@ static const struct provider rows[] = {
      .title = "OpenAI",
      .base_url = "https://api.openai.com/v1",
      .auth = AUTH_BEARER,
+     .estimate_percent = 85,
      .ops = OPS_ALL},
     {.name = "deepseek",
      .title = "DeepSeek",
@@ -32,6 +33,7 @@ static const struct provider rows[] = {
     {.name = "azure-openai",
      .title = "Azure OpenAI",
      .auth = AUTH_API_KEY,
+     .estimate_percent = 85,
      .ops = OPS_ALL,
      .stream_options_since = "2024-09-01-preview",
      .target = azure_target,
@@ -110,6 +112,12 @@ enum err provider_auth_header(const struct provider *p, const struct secret *sec
     buf_str(out, s);
     buf_lit(out, "\r\n");
     return buf_failed(out) ? ERR_NOMEM : ERR_OK;
+}
+
+uint32_t provider_estimate(const struct provider *p, const struct estimate *e)
+{
+    uint64_t tokens = estimate_tokens(e);
+    return (uint32_t)(p->estimate_percent ? (tokens * p->estimate_percent + 99) / 100 : tokens);
 }
 
 bool provider_takes_stream_options(const struct provider *p, const struct endpoint *at)

@@ -9,6 +9,7 @@
 #include "core/buf.h"
 #include "core/err.h"
 #include "core/secret.h"
+#include "llm/estimate.h"
 #include "llm/op.h"
 #include "llm/quirk.h"
 
@@ -30,6 +31,7 @@ struct provider {
     bool in_process;            /* reached by a socketpair, never by address */
     unsigned ops;               /* OP_BIT(…) that it serves unless the channel says otherwise */
     const struct quirk *quirks; /* NULL: none */
+    uint8_t estimate_percent;   /* real tokens by estimated ones, measured; 0: 100 */
     const char *stream_options_since; /* dated api-versions before this one refuse stream_options */
     /* Appends the request target; NULL: prefix + the operation's path. */
     enum err (*target)(const struct endpoint *at, enum llm_op op, struct str model, struct buf *out,
@@ -58,6 +60,8 @@ enum err provider_target(const struct provider *p, const struct endpoint *at, en
  * secret holds a byte that a header cannot. */
 enum err provider_auth_header(const struct provider *p, const struct secret *secret,
                               struct buf *out) MUST_CHECK;
+/* The estimate with this provider's measured ratio applied. */
+uint32_t provider_estimate(const struct provider *p, const struct estimate *e);
 /* May stream_options be sent there? */
 bool provider_takes_stream_options(const struct provider *p, const struct endpoint *at);
 /* Checks what an operator gave for a channel: api_version's form, prefix. ERR_INVALID. */
