@@ -228,6 +228,9 @@ static void refuses_and_says_where(void **state)
     };
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
         refused_at(str_c(bad[k].text), bad[k].offset);
+    refused_at(STR("\"\\udc00\\udc00\""), 1);
+    refused_at(STR("\"\\ud800\\ue000\""), 1);
+    refused_at(STR("\"\\ud800\\udbff\""), 1);
     refused_at(STR("[1]\0"), 3);
     refused_at(STR("\"a\0b\""), 2);
     refused_at(STR_NULL, 0);
@@ -250,6 +253,16 @@ static void limits_depth(void **state)
     refused_at(str_make(text, 325), 320);
 }
 
+/* An array of n empty arrays, each 8 bytes of text; the caller frees it. */
+static struct str sparse(size_t n)
+{
+    char *p = malloc(8 * n);
+    for (size_t i = 0; i < n; i++)
+        memcpy(p + 8 * i, i ? "    ,[] " : "[    [] ", 8);
+    p[8 * n - 1] = ']';
+    return str_make(p, 8 * n);
+}
+
 static void limits_numbers_and_values(void **state)
 {
     static char text[100001];
@@ -266,6 +279,9 @@ static void limits_numbers_and_values(void **state)
     for (size_t i = 1; i < sizeof text; i++)
         text[i] = i % 2 ? '1' : ',';
     text[sizeof text - 1] = ']';
+    struct str big = sparse(40000);
+    assert_int_equal(json_parse(&d, big, NULL), ERR_OK);
+    free((char *)big.p);
     refused_at(str_make(text, sizeof text), 1 + 2 * (int64_t)(json_entries_max(sizeof text) - 1));
     assert_int_equal(json_parse(&d, str_make(text, 100), NULL), ERR_BAD_JSON); /* cut: unclosed */
     text[8000] = ']';
@@ -298,21 +314,16 @@ static void keeps_quiet_after_the_first_parse(void **state)
 
 static void gives_a_long_tape_back(void **state)
 {
-    size_t n = 4000000;
-    char *text = malloc(n);
-    memset(text, ' ', n);
-    for (size_t i = 0; i < n; i += 8)
-        memcpy(text + i, "[],     ", 8);
-    text[0] = '[';
-    text[1] = '1';
-    text[n - 1] = ']';
-    memcpy(text + n - 8, "12345", 5);
+    struct str text = sparse(400000);
     struct json_doc d;
-    assert_int_equal(json_parse(&d, str_make(text, n), NULL), ERR_OK);
-    assert_true(d.n > 400000);
+    assert_int_equal(json_parse(&d, text, NULL), ERR_OK);
+    assert_int_equal(d.n, 400001);
+    mem_fail_at(0);
+    assert_int_equal(json_parse(&d, text, NULL), ERR_OK); /* kept for the next long one */
+    assert_int_equal(mem_fail_at(0), 0);
     d = parsed("[1,2]");
-    assert_true(d.cap * sizeof *d.e <= 1048576);
-    free(text);
+    assert_int_equal(mem_fail_at(0), 1); /* a new, short one */
+    free((char *)text.p);
 }
 
 static void survives_a_refusing_heap(void **state)
@@ -376,6 +387,23 @@ static void steps_equal_one_go(void **state)
     }
 }
 
+static void steps_end_inside_a_string_of_escapes(void **state)
+{
+    static char text[20002];
+    for (size_t i = 1; i < sizeof text - 1; i += 2)
+        memcpy(text + i, "\\n", 2);
+    text[0] = text[sizeof text - 1] = '"';
+    struct json_steps *s;
+    struct json_doc d;
+    unsigned turns = 1;
+    assert_int_equal(json_steps_new(&s, str_make(text, sizeof text)), ERR_OK);
+    while (json_step(s, 1000, &d, NULL) == ERR_AGAIN)
+        turns++;
+    assert_int_equal(d.n, 1);
+    assert_int_equal(turns, 21); /* 1001 bytes, then 1000 each */
+    json_steps_free(&s);
+}
+
 static void steps_refuse_the_same(void **state)
 {
     struct json_doc d;
@@ -433,6 +461,7 @@ int main(void)
         cmocka_unit_test(survives_a_refusing_heap),
         cmocka_unit_test(each_thread_has_its_tape),
         cmocka_unit_test(steps_equal_one_go),
+        cmocka_unit_test(steps_end_inside_a_string_of_escapes),
         cmocka_unit_test(steps_refuse_the_same),
         cmocka_unit_test(never_reads_past_the_end),
     };

@@ -130,6 +130,22 @@ static void checks_utf8_in_each_place(void **state)
                 }
 }
 
+/* All pairs of a first and a second byte, whole and cut, inside a block and across its edge. */
+static void checks_all_pairs(void **state)
+{
+    for (unsigned pair = 0; pair < 65536; pair++)
+        for (size_t cut = 0; cut < 3; cut++)
+            for (size_t before = 30; before < 34; before++) {
+                char *p = edge - 72;
+                memset(p, 'a', 72);
+                memcpy(p, "\xc3\xa9", 2); /* so that the wide check is in use */
+                p[before] = (char)(pair >> 8);
+                p[before + 1] = (char)pair;
+                memset(p + before + 2, 0x80, cut);
+                check(p, 72);
+            }
+}
+
 static void agrees_on_random_bytes(void **state)
 {
     static const unsigned char near[] = {0x00, 0x1f, 0x20, '"',  '\\', 0x7f, 0x80, 0x8f,
@@ -157,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stops_at_each_special_byte_in_each_place),
         cmocka_unit_test(checks_utf8_in_each_place),
+        cmocka_unit_test(checks_all_pairs),
         cmocka_unit_test(agrees_on_random_bytes),
     };
     return cmocka_run_group_tests_name("json_scan", tests, make_edge, NULL);
