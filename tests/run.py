@@ -173,7 +173,7 @@ def suite_threads(args):
 def suite_conformance(args):
     passed = failed = 0
     for path in sorted((TESTS / "conformance").glob("*.py")):
-        p, f = script(path, env={"LYSS_BUILD": str(ASAN), **sanitizers()})
+        p, f = script(path, ASAN, env=sanitizers())
         passed, failed = passed + p, failed + f
     return passed, failed
 
