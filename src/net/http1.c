@@ -246,7 +246,7 @@ static enum err first_line(struct str head, struct str *line, struct str *rest,
 
 enum err http_request_parse(struct http_head *h, struct str head, struct err_info *info)
 {
-    struct str line, rest;
+    struct str line = STR_NULL, rest = STR_NULL;
     enum err e = first_line(head, &line, &rest, info);
     if (!e)
         e = parse_request_line(h, line, info);
