@@ -16,6 +16,10 @@ struct tls_context;
 struct tls_session_cache;
 struct tls;
 
+/* First thing in main, before anything else uses OpenSSL: its memory comes through core/alloc from
+ * then on, so that tests can make it fail. False when it is too late. */
+bool tls_memory_init(void);
+
 /* ---- contexts --------------------------------------------------------- */
 
 /* PEM files: the certificate with its chain, and its key (not encrypted). ERR_INVALID tells which
