@@ -60,7 +60,8 @@ struct tls *tls_new(struct tls_context *c, int fd, struct str host, uint16_t por
 /* The caller closes the descriptor. */
 void tls_free(struct tls **t);
 
-/* One step of the handshake; TLS_IO_OK once it is done, never TLS_IO_EOF. */
+/* One step of the handshake; TLS_IO_OK once it is done, never TLS_IO_EOF. The peer's first data may
+ * have come with its last step: look at tls_pending before waiting for the descriptor. */
 enum tls_io tls_handshake(struct tls *t) MUST_CHECK;
 /* Fills buf as far as what has arrived goes, over several records; *n > 0 with TLS_IO_OK. Unless
  * tls_pending says otherwise, wait for the descriptor before the next call. */
