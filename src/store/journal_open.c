@@ -106,6 +106,9 @@ static enum err add_attempt(struct open_request *o, const struct record_attempt 
     a->next = NULL;
     memcpy(&a->r, r, r->h.len);
     *last = a;
+    /* The try has ended: what it had so far is in its record now. */
+    o->has_progress = false;
+    memset(&o->so_far, 0, sizeof o->so_far);
     return ERR_OK;
 }
 

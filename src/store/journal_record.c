@@ -134,6 +134,7 @@ void record_pack_attempt(struct record_attempt *r, const struct ledger_attempt *
     r->model_len = (uint16_t)model.n;
     r->number = a->number;
     r->estimated = a->estimated;
+    r->cost_nusd = a->has_cost ? a->cost_nusd : INT64_MIN;
     put_text(r->model, model);
 }
 
@@ -150,6 +151,8 @@ void record_unpack_attempt(const struct record_attempt *r, struct ledger_attempt
     a->outcome = r->outcome;
     a->number = r->number;
     a->estimated = r->estimated;
+    a->has_cost = r->cost_nusd != INT64_MIN;
+    a->cost_nusd = a->has_cost ? r->cost_nusd : 0;
     a->upstream_model = str_make(r->model, r->model_len);
 }
 

@@ -68,9 +68,10 @@ struct record_attempt {
     int16_t status;
     uint16_t outcome, model_len;
     uint8_t number, estimated;
+    int64_t cost_nusd; /* INT64_MIN: unpriced */
     char model[];
 };
-static_assert(sizeof(struct record_attempt) == 120, "stored");
+static_assert(sizeof(struct record_attempt) == 128, "stored");
 
 struct record_settled {
     struct record h;

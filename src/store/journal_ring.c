@@ -64,7 +64,7 @@ enum err ring_new(struct journal_ring **out, const struct ring_options *o, struc
     enum err e = map_file(r, o);
     if (e) {
         err_set(info, e, "%s: %s", r->path, strerror(errno));
-        ring_free(&r);
+        ring_free(&r, r->fd < 0);
         return e;
     }
     struct ring_head *h = r->head;
@@ -78,17 +78,17 @@ enum err ring_new(struct journal_ring **out, const struct ring_options *o, struc
     return ERR_OK;
 }
 
-void ring_free(struct journal_ring **rp)
+void ring_free(struct journal_ring **rp, bool keep_file)
 {
     struct journal_ring *r = *rp;
     if (!r)
         return;
     if (r->head)
         munmap(r->head, JOURNAL_PAGE + r->size);
-    if (r->fd >= 0) {
+    if (!keep_file)
         unlink(r->path);
+    if (r->fd >= 0)
         close(r->fd);
-    }
     open_release(&r->unrecorded);
     mem_free(r);
     *rp = NULL;
@@ -260,6 +260,7 @@ void ring_stage(struct journal_ring *r, const struct record *rec)
 void ring_release_staged(struct journal_ring *r)
 {
     atomic_store_explicit(&r->copied, r->staged, memory_order_relaxed);
+    atomic_store_explicit(&r->head->tail_seq, r->staged, memory_order_release);
     atomic_store_explicit(&r->head->tail, r->cursor, memory_order_release);
 }
 
@@ -298,7 +299,9 @@ enum err ring_recover(const char *path, struct ring_recovery *rec, struct err_in
     if (!h)
         return err_set(info, ERR_CORRUPT, "%s is not a ring", path);
     const unsigned char *data = (const unsigned char *)h + JOURNAL_PAGE;
-    uint64_t tail = atomic_load(&h->tail), last = rec->after(rec->ctx, h->epoch, h->worker);
+    uint64_t tail = atomic_load(&h->tail), last = atomic_load(&h->tail_seq);
+    uint64_t after = rec->after(rec->ctx, h->epoch, h->worker);
+    last = after > last ? after : last;
     enum err e = ERR_OK;
     for (uint64_t at = tail; !e && at < tail + h->bytes;) {
         size_t skip = at % JOURNAL_PAGE;

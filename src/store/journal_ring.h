@@ -23,6 +23,7 @@ struct ring_head {
     uint8_t uuid[16];
     char data_dir[RING_DIR_MAX];
     _Alignas(64) _Atomic uint64_t tail; /* up to here copied to a segment */
+    _Atomic uint64_t tail_seq;          /* …and up to this record; never behind tail */
 };
 static_assert(sizeof(struct ring_head) <= JOURNAL_PAGE, "a page");
 
@@ -66,8 +67,8 @@ struct ring_options {
 /* Makes the file, mapped and prefaulted. ERR_IO, ERR_NOMEM. */
 enum err ring_new(struct journal_ring **out, const struct ring_options *o,
                   struct err_info *info) MUST_CHECK;
-/* Unmaps, and removes the file. */
-void ring_free(struct journal_ring **r);
+/* Unmaps, and removes the file, unless it is to be kept for recovery. */
+void ring_free(struct journal_ring **r, bool keep_file);
 
 /* Journal thread: the next published record, or NULL; ring_stage goes behind it; its room becomes
  * free once ring_release_staged says that all that was staged is written. */

@@ -54,6 +54,7 @@ struct ledger_admitted {
     struct str model;        /* as the caller named it; cut at 256 bytes */
 };
 
+/* Of the try under way: what came in earlier tries is in their attempt records. */
 struct ledger_progress {
     uint8_t request_id[16];
     struct ledger_counters so_far;
@@ -70,6 +71,8 @@ struct ledger_attempt {
     int64_t start_ms, ttft_us, total_us;
     struct ledger_counters c;
     uint8_t estimated;
+    int64_t cost_nusd;
+    bool has_cost;             /* false: unpriced */
     struct str upstream_model; /* cut at 256 bytes */
 };
 

@@ -89,7 +89,7 @@ static void never_crosses_a_page(void **state)
     }
     take_all(r, &last);
     assert_int_equal(last, 6000);
-    ring_free(&r);
+    ring_free(&r, false);
 }
 
 static void who_is_in_can_always_settle(void **state)
@@ -110,7 +110,7 @@ static void who_is_in_can_always_settle(void **state)
     }
     take_all(r, &last);
     assert_int_equal(journal_admitted(r, &a), ERR_OK);
-    ring_free(&r);
+    ring_free(&r, false);
 }
 
 static void full_journal(void **state)
@@ -126,7 +126,7 @@ static void full_journal(void **state)
     journal_settled(r, &s); /* of an unrecorded request: nothing */
     assert_null(ring_peek(r));
     assert_int_equal(atomic_load(&r->passed), 1);
-    ring_free(&r);
+    ring_free(&r, false);
 }
 
 struct found {
@@ -187,7 +187,7 @@ static void recovers_what_was_not_copied(void **state)
     f = recover(r, 1900, NULL); /* 1 801…1 900 are in a segment already */
     assert_int_equal(f.n, 100);
     assert_int_equal(f.first, 1901);
-    ring_free(&r);
+    ring_free(&r, false);
 }
 
 static void recovery_goes_on_at_the_next_page(void **state)
@@ -204,7 +204,17 @@ static void recovery_goes_on_at_the_next_page(void **state)
     assert_int_equal(f.first, last + 1);
     assert_int_equal(f.last, 2000);
     assert_true(f.n < 200 && f.n > 150);
-    ring_free(&r);
+    ring_free(&r, false);
+}
+
+/* All was copied, and the segments are gone: a lapped ring holds nothing new. */
+static void an_earlier_lap_is_not_taken(void **state)
+{
+    uint64_t last;
+    struct journal_ring *r = lapped(0, &last);
+    assert_int_equal(last, 2000);
+    assert_int_equal(recover(r, 0, NULL).n, 0);
+    ring_free(&r, false);
 }
 
 static void a_torn_tail_is_left(void **state)
@@ -214,7 +224,7 @@ static void a_torn_tail_is_left(void **state)
     /* A record whose length is out, whose body is not. */
     *(uint32_t *)(r->data + r->at % r->size) = 96;
     assert_int_equal(recover(r, 0, NULL).last, 2000);
-    ring_free(&r);
+    ring_free(&r, false);
 }
 
 #define PASSES 200000
@@ -245,7 +255,7 @@ static void two_threads(void **state)
         i++;
     }
     pthread_join(t, NULL);
-    ring_free(&r);
+    ring_free(&r, false);
 }
 
 int main(void)
@@ -256,6 +266,7 @@ int main(void)
         cmocka_unit_test(full_journal),
         cmocka_unit_test(recovers_what_was_not_copied),
         cmocka_unit_test(recovery_goes_on_at_the_next_page),
+        cmocka_unit_test(an_earlier_lap_is_not_taken),
         cmocka_unit_test(a_torn_tail_is_left),
         cmocka_unit_test(two_threads),
     };
