@@ -181,9 +181,11 @@ def suite_conformance(args):
 def suite_integration(args):
     report = ASAN / "integration.xml"
     report.unlink(missing_ok=True)
-    env = {"LYSS_BIN": binary(), "LYSS_TORTURE": "1" if args.torture else "", **sanitizers()}
-    _, code = run([python(), "-m", "pytest", "-q", f"--junitxml={report}", "-o",
-                   "cache_dir=.cache/pytest", TESTS / "integration"],
+    env = {"LYSS_BIN": binary(), **sanitizers()}
+    if args.torture:
+        env["LYSS_TEST_KILLS"] = "100"
+    _, code = run([python(), "-m", "pytest", f"--junitxml={report}",
+                   TESTS / "integration"],
                   7200 if args.torture else 900, env)
     if not report.exists():
         return 0, 1

@@ -188,7 +188,7 @@ static void on_socket_ready(struct io *io, int events)
 {
     struct dns *d = ((struct sock *)io)->dns;
     int fd = io->fd; /* c-ares may close it in between */
-    ares_process_fd(d->channel, events & (IO_READ) ? fd : ARES_SOCKET_BAD,
+    ares_process_fd(d->channel, events & IO_READ ? fd : ARES_SOCKET_BAD,
                     events & IO_WRITE ? fd : ARES_SOCKET_BAD);
     rearm(d);
 }
@@ -435,11 +435,12 @@ static enum err channel_new(struct dns *d, const char *servers, struct err_info 
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     static char lookups[] = "b"; /* servers only: the hosts file is ours */
     int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES;
-    /* The second try doubles the time, so two fill the whole. */
+    /* The second try doubles the time: both end well before the whole, so that a server which is
+     * silent about one family does not cost the other's answer. */
     struct ares_options o = {.sock_state_cb = on_socket_state,
                              .sock_state_cb_data = d,
                              .lookups = lookups,
-                             .timeout = (int)(d->timeout_ms / 3 + 1),
+                             .timeout = (int)(d->timeout_ms / 5 + 1),
                              .tries = 2};
     pthread_once(&once, init_library);
     if (servers)

@@ -31,8 +31,9 @@ struct tls {
     bool eof;             /* FIN seen */
     bool ready;           /* handshake done */
     bool failed;
+    uint8_t host_n;
     uint16_t key_n;
-    char key[]; /* of the session cache */
+    char key[]; /* of the session cache; begins with the host */
 };
 
 /* ---- BIO -------------------------------------------------------------- */
@@ -133,7 +134,8 @@ static bool attach(struct tls *t, struct str host)
     BIO_set_data(bio, t);
     BIO_set_init(bio, 1);
     SSL_set_bio(t->ssl, bio, bio);
-    SSL_set_app_data(t->ssl, t);
+    if (!SSL_set_app_data(t->ssl, t))
+        return false;
     if (!tls_context_is_client(t->context)) {
         SSL_set_accept_state(t->ssl);
         return true;
@@ -161,6 +163,7 @@ struct tls *tls_new(struct tls_context *c, int fd, struct str host, uint16_t por
         return NULL;
     memcpy(t->key, key, (size_t)key_n + 1);
     t->key_n = (uint16_t)key_n;
+    t->host_n = (uint8_t)host.n;
     t->fd = fd;
     t->cache = cache;
     t->context = tls_context_ref(c);
@@ -219,17 +222,34 @@ static void begin(struct tls *t)
     t->drained = false;
 }
 
+/* OpenSSL copies the expected name for its own check and does not look whether the copy was made:
+ * on lack of memory any certificate of a trusted issuer would do. So the name is checked once more.
+ */
+static bool peer_is_expected(const struct tls *t)
+{
+    struct addr ip;
+    if (!(SSL_get_verify_mode(t->ssl) & SSL_VERIFY_PEER))
+        return true;
+    X509 *peer = SSL_get0_peer_certificate(t->ssl);
+    if (!peer || SSL_get_verify_result(t->ssl) != X509_V_OK)
+        return false;
+    if (addr_parse(str_make(t->key, t->host_n), 0, &ip))
+        return X509_check_ip(peer, ip.bytes, ip.family == AF_INET ? 4 : 16, 0) == 1;
+    return X509_check_host(peer, t->key, t->host_n, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) ==
+           1;
+}
+
 enum tls_io tls_handshake(struct tls *t)
 {
     if (t->failed)
         return TLS_IO_ERROR;
     begin(t);
     int ret = SSL_do_handshake(t->ssl);
-    if (ret == 1) {
-        t->ready = true;
-        return TLS_IO_OK;
-    }
-    return outcome(t, ret);
+    if (ret != 1)
+        return outcome(t, ret);
+    t->failed = !peer_is_expected(t);
+    t->ready = !t->failed;
+    return t->ready ? TLS_IO_OK : TLS_IO_ERROR;
 }
 
 enum tls_io tls_read(struct tls *t, void *buf, size_t cap, size_t *n)
@@ -342,6 +362,9 @@ char *tls_error_text(const struct tls *t, char *out, size_t cap)
     else if (t->sys_errno)
         snprintf(out, cap, "%s", strerrordesc_np(t->sys_errno));
     else
-        snprintf(out, cap, "%s", reason ? reason : "no reason given");
+        snprintf(out, cap, "%s",
+                 reason     ? reason
+                 : t->ready ? "no reason given"
+                            : "the peer could not be verified");
     return out;
 }

@@ -16,6 +16,10 @@ struct tls_context;
 struct tls_session_cache;
 struct tls;
 
+/* First thing in main, before anything else uses OpenSSL: its memory comes through core/alloc from
+ * then on, so that tests can make it fail. False when it is too late. */
+bool tls_memory_init(void);
+
 /* ---- contexts --------------------------------------------------------- */
 
 /* PEM files: the certificate with its chain, and its key (not encrypted). ERR_INVALID tells which
@@ -56,7 +60,8 @@ struct tls *tls_new(struct tls_context *c, int fd, struct str host, uint16_t por
 /* The caller closes the descriptor. */
 void tls_free(struct tls **t);
 
-/* One step of the handshake; TLS_IO_OK once it is done, never TLS_IO_EOF. */
+/* One step of the handshake; TLS_IO_OK once it is done, never TLS_IO_EOF. The peer's first data may
+ * have come with its last step: look at tls_pending before waiting for the descriptor. */
 enum tls_io tls_handshake(struct tls *t) MUST_CHECK;
 /* Fills buf as far as what has arrived goes, over several records; *n > 0 with TLS_IO_OK. Unless
  * tls_pending says otherwise, wait for the descriptor before the next call. */

@@ -18,6 +18,29 @@ struct tls_context {
     bool client;
 };
 
+static void *take(size_t n, const char *file, int line)
+{
+    return mem_alloc(n);
+}
+
+static void *resize(void *old, size_t n, const char *file, int line)
+{
+    if (n)
+        return mem_realloc(old, n);
+    mem_free(old); /* OpenSSL means realloc(p, 0) so */
+    return NULL;
+}
+
+static void give_back(void *p, const char *file, int line)
+{
+    mem_free(p);
+}
+
+bool tls_memory_init(void)
+{
+    return CRYPTO_set_mem_functions(take, resize, give_back) == 1;
+}
+
 static const unsigned char alpn[] = "\x08http/1.1";
 
 SSL_CTX *tls_context_ssl(const struct tls_context *c)

@@ -127,7 +127,9 @@ def main():
         if not a.keep:
             shutil.rmtree(folder, ignore_errors=True)
     if a.json:
-        print(json.dumps(dict(machine=machine(), rounds=plan.rounds, quick=a.quick, rows=rows, faults=plan.faults, failed=failed), default=str))
+        for r in rows:                  # JSON has no infinity
+            r["values"] = {n: None if v == float("inf") else v for n, v in r["values"].items()}
+        print(json.dumps(dict(machine=machine(), rounds=plan.rounds, quick=a.quick, rows=rows, faults=plan.faults, failed=failed)))
     else:
         m = machine()
         print(f"\n{m['cpu']}, {m['cores']} cores, Linux {m['kernel']}; {m['nginx']}; {m['haproxy']}; median of {plan.rounds} rounds\n")
