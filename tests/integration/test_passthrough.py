@@ -180,8 +180,13 @@ def last_usage(docs):
 
 def play_recording(lyss, up, m, path, split=0):
     events, op = recording_events(path)
-    docs = [json.loads(x.split(b"data: ", 1)[1]) for x in events if b"[DONE]" not in x]
-    failed = any(d.get("type") in ("error", "response.failed") for d in docs)
+    docs, broken = [], False
+    for x in events:
+        try:
+            docs += [json.loads(x.split(b"data: ", 1)[1])] if b"[DONE]" not in x else []
+        except ValueError:
+            broken = True
+    failed = broken or any(d.get("type") in ("error", "response.failed") for d in docs)
     if op == "responses":
         m = m.replace("m-", "r-")
     up.on(m, events=tuple(events), split=split)

@@ -713,8 +713,8 @@ def recording_events(path):
     """The SSE events of one *.chunks.txt, and the operation they belong to."""
     with open(path, "rb") as f:
         lines = [x for x in f.read().split(b"\n") if x.strip()]
-    first = json.loads(lines[0])
-    if str(first.get("type", "")).startswith("response."):
-        return [sse(x, json.loads(x)["type"]) for x in lines], "responses"
-    op = "completions" if first.get("object") == "text_completion" else "chat/completions"
+    kinds = [re.match(rb'\{"type":"(response\.[a-z_.]+|error)"', x) for x in lines]   # a line may be broken, as recorded
+    if kinds[0]:
+        return [sse(x, k[1].decode()) for x, k in zip(lines, kinds)], "responses"
+    op = "completions" if b'"object":"text_completion"' in lines[0] else "chat/completions"
     return [sse(x) for x in lines] + [DONE], op
