@@ -283,7 +283,7 @@ static void on_ready(struct io *io, int events)
 enum tcp_io tcp_read(struct tcp *t, void *to, size_t cap, size_t *got)
 {
     *got = 0;
-    if (t->tls && !t->failed) {
+    if (t->tls) { /* also after a failure: the descriptor's bytes are never plain text */
         enum tls_io r = tls_read(t->tls, to, cap, got);
         t->tls_wants_write = r == TLS_IO_WANT_WRITE;
         switch (r) {
@@ -291,9 +291,9 @@ enum tcp_io tcp_read(struct tcp *t, void *to, size_t cap, size_t *got)
             return TCP_OK;
         case TLS_IO_WANT_READ:
         case TLS_IO_WANT_WRITE:
-            return TCP_AGAIN;
+            return t->failed ? TCP_FAILED : TCP_AGAIN;
         case TLS_IO_EOF:
-            return tls_truncated(t->tls) ? TCP_FAILED : TCP_EOF;
+            return t->failed || tls_truncated(t->tls) ? TCP_FAILED : TCP_EOF;
         case TLS_IO_ERROR:
             break;
         }
