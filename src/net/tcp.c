@@ -23,7 +23,8 @@ static struct tcp *of_io(struct io *io)
 static void rearm(struct tcp *t)
 {
     int events = t->paused ? 0 : IO_READ;
-    if (t->connecting || t->tls_wants_write || (!t->handshaking && tcp_queued(t)))
+    if (t->connecting || (t->tls_wants_write && !t->paused) || t->tls_holds ||
+        (!t->handshaking && tcp_queued(t)))
         events |= IO_WRITE;
     if (t->connecting)
         events = IO_WRITE;
@@ -276,8 +277,13 @@ static void on_ready(struct io *io, int events)
             return; /* the owner may have closed; readable comes again by itself */
         }
     }
-    if (events & IO_READ)
+    if (events & IO_READ || (!t->paused && (t->tls_wants_write || t->tls_holds))) {
+        if (t->tls_holds) {
+            t->tls_holds = 0;
+            rearm(t);
+        }
         t->on->readable(t);
+    }
 }
 
 enum tcp_io tcp_read(struct tcp *t, void *to, size_t cap, size_t *got)
@@ -285,7 +291,11 @@ enum tcp_io tcp_read(struct tcp *t, void *to, size_t cap, size_t *got)
     *got = 0;
     if (t->tls) { /* also after a failure: the descriptor's bytes are never plain text */
         enum tls_io r = tls_read(t->tls, to, cap, got);
-        t->tls_wants_write = r == TLS_IO_WANT_WRITE;
+        if (t->tls_wants_write != (r == TLS_IO_WANT_WRITE)) {
+            t->tls_wants_write = r == TLS_IO_WANT_WRITE;
+            if (!t->failed)
+                rearm(t);
+        }
         switch (r) {
         case TLS_IO_OK:
             return TCP_OK;
@@ -321,12 +331,14 @@ bool tcp_has_more(const struct tcp *t)
 void tcp_pause(struct tcp *t)
 {
     t->paused = 1;
+    t->tls_holds = 0;
     rearm(t);
 }
 
 void tcp_resume(struct tcp *t)
 {
     t->paused = 0;
+    t->tls_holds = tcp_has_more(t); /* a writable descriptor then calls readable */
     rearm(t);
 }
 

@@ -33,6 +33,7 @@ struct tcp {
     uint32_t pend_n;
     uint32_t taken; /* bytes that left the queue, wrapping: tells a slow peer from a stuck one */
     uint8_t paused, failed, connecting, handshaking, tls_wants_write;
+    uint8_t tls_holds; /* bytes read while paused, of which the descriptor will not tell */
     void (*on_closed)(struct tcp *t);
 };
 
