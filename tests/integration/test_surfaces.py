@@ -308,9 +308,13 @@ def test_metrics(lyss, up, name):
             now = lyss.get("/metrics", key=None).body.decode()
             return metric(now, family, *labels) - metric(text, family, *labels)
         return check
-    wait(lambda: grown("lyss_requests_total", 'channel="main"')() == 2, what="lyss_requests_total")
-    wait(lambda: grown("lyss_tokens_total", 'channel="main"')() > 0, what="lyss_tokens_total")
-    wait(lambda: grown("lyss_ttft_seconds_count", 'channel="main"')() >= 1, what="lyss_ttft_seconds")
+    wait(lambda: grown("lyss_requests_total", 'op="chat"', 'state="completed"')() == 2, what="lyss_requests_total")
+    wait(lambda: grown("lyss_channel_requests_total", 'channel="main"')() == 2, what="lyss_channel_requests_total")
+    wait(lambda: grown("lyss_channel_output_tokens_total", 'channel="main"')() > 0, what="tokens of the channel")
+    wait(lambda: grown("lyss_tokens_total")() > 0, what="lyss_tokens_total")
+    wait(lambda: grown("lyss_ttft_seconds_count")() >= 1, what="lyss_ttft_seconds")
+    wait(lambda: grown("lyss_request_seconds_count")() >= 2, what="lyss_request_seconds")
+    assert metric(text, "lyss_upstream_connections") > 0 and 'lyss_channel_health{channel="main"}' in text
     now = lyss.get("/metrics", key=None).body.decode()
     for line in now.splitlines():
         assert line.startswith("#") or re.fullmatch(r'[a-z_:][a-z0-9_:]*(\{[^{}]*\})? [0-9.eE+-]+|.* \+Inf', line), line

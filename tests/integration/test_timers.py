@@ -25,16 +25,30 @@ def ask(l, c, m, **fields):
 
 def test_ttft(own, up, name):
     m = up.on(name(), fault="stall", after=0)
+    key = made_key(own, "quiet-ttft", "--ping", "off")
     with own.connect() as c:
-        ask(own, c, m)
+        c.send(request_bytes("POST", PATH, chat_body(m, stream=True), own.auth(key)))
         up.wait_request(m)
-        own.clock.advance(119)
+        own.clock.advance(59)                    # a head came: only its silence counts from here
         assert c.silent(0.3)
-        own.clock.advance(1.5)
+        own.clock.advance(61.5)
         r = c.response()
     assert r.status == 504 and r.error["message"]
     row = own.row(r.request_id)
     assert row["state"] == "timeout" and row["status"] == 504
+    up.wait(lambda: up.of(m)[0].gone_at, slack(0.5), "the upstream to be let go")
+
+
+def test_ttft_before_the_head(own, up, name):
+    m = up.on(name(), head_delay=1000)
+    key = made_key(own, "quiet-head", "--ping", "off")
+    with own.connect() as c:
+        c.send(request_bytes("POST", PATH, chat_body(m, stream=True), own.auth(key)))
+        up.wait_request(m)
+        own.clock.advance(119)
+        assert c.silent(0.3)
+        own.clock.advance(1.5)
+        assert c.response().status == 504
     up.wait(lambda: up.of(m)[0].gone_at, slack(0.5), "the upstream to be let go")
 
 
@@ -123,7 +137,7 @@ def test_a_channel_has_timers_of_its_own(fresh, up, name):
     l.serves("m-probe")
     m = up.on(name(), fault="stall", after=0)
     t = time.monotonic()
-    r = l.chat(m)
+    r = l.stream(m)
     took = time.monotonic() - t
     assert r.status == 504 and 0.29 < took < 0.4 + slack(0.1)
     assert l.row(r.request_id)["state"] == "timeout"
@@ -135,7 +149,7 @@ def test_timeout_fails_over(fresh, up, up2, name):
     l.channel("fast", up2.url, "m-*", args=("--priority", "1"))
     l.serves("m-probe")
     m = up.on(name(), fault="stall", after=0)
-    r = l.chat(m)
+    r = l.stream(m)
     assert r.status == 200 and r.header("x-lyss-channel") == "fast" and r.header("x-lyss-attempts") == "2"
 
 
