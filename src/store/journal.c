@@ -17,6 +17,7 @@
 
 #include "core/alloc.h"
 #include "core/clock.h"
+#include "core/log.h"
 #include "store/journal_drain.h"
 #include "store/journal_recovery.h"
 #include "store/journal_ring.h"
@@ -26,7 +27,7 @@
 #define IDLE_MS       100
 #define DRAIN_MS      100
 #define RETRY_MS      1000
-#define STOP_DRAIN_MS 10000
+#define STOP_DRAIN_MS 1000
 #define NICE          5
 
 /* A thread that sleeps until it is poked or told to stop. */
@@ -117,6 +118,17 @@ static bool copy_ring(struct journal *j, struct journal_ring *r, enum err *e)
     return any;
 }
 
+static void tell_full(struct journal *j, bool full, bool failing)
+{
+    if (full)
+        log_event(LOG_ERROR, "journal.full", LOG_CSTR("directory", j->dir.path),
+                  LOG_BOOL("disk_failing", failing),
+                  LOG_CSTR("new_requests",
+                           j->shared.policy == JOURNAL_OPEN ? "pass unrecorded" : "are refused"));
+    else
+        log_event(LOG_INFO, "journal.has_room", LOG_CSTR("directory", j->dir.path));
+}
+
 /* All rings into the segment, once around. False: nothing was there. */
 static bool copy_rings(struct journal *j)
 {
@@ -133,7 +145,10 @@ static bool copy_rings(struct journal *j)
     if (failing)
         atomic_fetch_add_explicit(&j->write_errors, 1, memory_order_relaxed);
     /* The last segment is kept for those who are in already. */
-    atomic_store_explicit(&j->shared.full, last || failing, memory_order_relaxed);
+    bool full = last || failing;
+    if (full != atomic_load_explicit(&j->shared.full, memory_order_relaxed))
+        tell_full(j, full, failing);
+    atomic_store_explicit(&j->shared.full, full, memory_order_relaxed);
     return any;
 }
 
@@ -174,11 +189,29 @@ static void *journal_main(void *arg)
 }
 
 /* ---- drain thread -------------------------------------------------------- */
+/* One batch; says when it begins and when it ceases to fail, not each time. */
+static enum err drain_once(struct journal *j, bool *more, bool *failing)
+{
+    struct err_info info;
+    err_info_init(&info);
+    enum err e = drain_batch(&j->drain, more, &info);
+    if (e) {
+        atomic_fetch_add_explicit(&j->sql_errors, 1, memory_order_relaxed);
+        if (!*failing)
+            log_event(LOG_ERROR, "journal.drain_failed", LOG_CSTR("error", err_name(e)),
+                      LOG_CSTR("detail", info.text), LOG_I64("pending", journal_pending(j)));
+    } else if (*failing) {
+        log_event(LOG_INFO, "journal.drains_again");
+    }
+    *failing = e != ERR_OK;
+    return e;
+}
+
 static void *drain_main(void *arg)
 {
     struct journal *j = arg;
     uint64_t give_up_ms = 0;
-    bool eager = false, stop = false;
+    bool eager = false, stop = false, failing = false;
     be_nice(NICE);
     for (;;) {
         bool more;
@@ -188,10 +221,7 @@ static void *drain_main(void *arg)
             eager = press;
             be_nice(eager ? 0 : NICE);
         }
-        struct err_info info;
-        enum err e = drain_batch(&j->drain, &more, &info);
-        if (e)
-            atomic_fetch_add_explicit(&j->sql_errors, 1, memory_order_relaxed);
+        enum err e = drain_once(j, &more, &failing);
         if (stop && give_up_ms == 0)
             give_up_ms = clock_mono_ms() + STOP_DRAIN_MS;
         if (stop && (e ? clock_mono_ms() >= give_up_ms : !more))
@@ -231,9 +261,9 @@ static enum err check_options(struct journal *j, const struct journal_options *o
         use->reserve_bytes = use->max_bytes / 4;
     if (!realpath(o->data_dir, real) || strlen(real) >= sizeof j->data_dir)
         return err_set(info, ERR_IO, "%s: %s", o->data_dir, strerror(errno));
-    if (!o->workers || use->segment_bytes % JOURNAL_PAGE || use->segment_bytes > SEGMENT_BYTES_MAX ||
-        use->ring_bytes < 65536 || use->ring_bytes & (use->ring_bytes - 1) ||
-        use->max_bytes < 2ull * use->segment_bytes)
+    if (!o->workers || use->segment_bytes % JOURNAL_PAGE ||
+        use->segment_bytes > SEGMENT_BYTES_MAX || use->ring_bytes < 65536 ||
+        use->ring_bytes & (use->ring_bytes - 1) || use->max_bytes < 2ull * use->segment_bytes)
         return err_set(info, ERR_INVALID, "the journal's sizes do not fit each other");
     str_copy(j->data_dir, sizeof j->data_dir, str_c(real));
     str_copy(j->node, sizeof j->node, str_c(o->node ? o->node : "local"));
@@ -253,6 +283,9 @@ static enum err recover(struct journal *j, const char *ring_dir, struct err_info
     j->recovered = rc.records;
     j->aborted = rc.aborted;
     j->recovery_damaged = rc.damaged;
+    if (!e && (rc.aborted || rc.damaged))
+        log_event(LOG_WARN, "journal.recovered", LOG_I64("records", rc.records),
+                  LOG_I64("aborted", rc.aborted), LOG_I64("damaged", rc.damaged));
     j->drain.epoch = rc.epoch;
     j->drain.segment = j->drain.oldest = rc.oldest;
     return e;
@@ -266,22 +299,50 @@ static enum err make_rings(struct journal *j, const struct journal_options *o, c
         return ERR_NOMEM;
     enum err e = ERR_OK;
     for (; j->workers < o->workers; j->workers++) {
-        struct ring_options ro = {ring_dir, j->data_dir, j->dir.uuid, o->ring_bytes,
-                                  (uint32_t)j->drain.epoch, (uint16_t)j->workers,
-                                  o->sync == JOURNAL_SYNC_ALWAYS, &j->shared};
+        struct ring_options ro = {ring_dir,
+                                  j->data_dir,
+                                  j->dir.uuid,
+                                  o->ring_bytes,
+                                  (uint32_t)j->drain.epoch,
+                                  (uint16_t)j->workers,
+                                  o->sync == JOURNAL_SYNC_ALWAYS,
+                                  &j->shared};
         if ((e = ring_new(&j->rings[j->workers], &ro, info)))
             return e;
     }
     return e;
 }
 
-static void release(struct journal *j)
+static void free_rings(struct journal *j)
 {
     for (unsigned i = 0; i < j->workers; i++) {
         struct journal_ring *r = j->rings[i];
         ring_free(&j->rings[i], atomic_load(&r->copied) < atomic_load(&r->appended));
     }
     mem_free(j->rings);
+    j->rings = NULL;
+    j->workers = 0;
+}
+
+/* In the tmpfs; where there is none, or it is too small, in the data directory. */
+static enum err place_rings(struct journal *j, const struct journal_options *o,
+                            const char *ring_dir, struct err_info *info)
+{
+    enum err e = make_rings(j, o, ring_dir, info);
+    if (e == ERR_IO && !o->ring_dir && ring_dir != j->dir.path) {
+        free_rings(j);
+        ring_dir = j->dir.path;
+        e = make_rings(j, o, ring_dir, info);
+    }
+    if (!e && ring_dir == j->dir.path)
+        log_event(LOG_WARN, "journal.no_tmpfs", LOG_CSTR("directory", ring_dir),
+                  LOG_CSTR("detail", "the rings lie on a disk, which costs time on each request"));
+    return e;
+}
+
+static void release(struct journal *j)
+{
+    free_rings(j);
     drain_release(&j->drain);
     segment_writer_close(&j->writer);
     segment_dir_close(&j->dir);
@@ -295,8 +356,8 @@ static enum err start_threads(struct journal *j, struct err_info *info)
     j->journal_runs = pthread_create(&j->journal_thread, NULL, journal_main, j) == 0;
     if (j->journal_runs)
         pthread_setname_np(j->journal_thread, "lyss-journal");
-    j->drain_runs = j->journal_runs && j->drains &&
-                    pthread_create(&j->drain_thread, NULL, drain_main, j) == 0;
+    j->drain_runs =
+        j->journal_runs && j->drains && pthread_create(&j->drain_thread, NULL, drain_main, j) == 0;
     if (j->drain_runs)
         pthread_setname_np(j->drain_thread, "lyss-drain");
     return j->journal_runs && j->drain_runs == j->drains
@@ -304,8 +365,7 @@ static enum err start_threads(struct journal *j, struct err_info *info)
                : err_set(info, ERR_NOMEM, "the journal's threads cannot be started");
 }
 
-enum err journal_start(struct journal **out, const struct journal_options *o,
-                       struct err_info *info)
+enum err journal_start(struct journal **out, const struct journal_options *o, struct err_info *info)
 {
     struct journal_options use;
     struct journal *j = mem_zalloc(sizeof *j);
@@ -335,7 +395,7 @@ enum err journal_start(struct journal **out, const struct journal_options *o,
         if (!use.ring_dir && !is_tmpfs(ring_dir))
             ring_dir = j->dir.path;
         e = recover(j, ring_dir, info);
-        e = e ? e : make_rings(j, &use, ring_dir, info);
+        e = e ? e : place_rings(j, &use, ring_dir, info);
         e = e ? e : start_threads(j, info);
     }
     *out = j;

@@ -35,9 +35,10 @@ struct journal_options {
     const char *ring_dir; /* NULL: /dev/shm, or the data directory where that is no tmpfs */
     unsigned workers;
     uint64_t max_bytes;     /* of all segments; 0: 1 GiB */
-    uint64_t reserve_bytes; /* kept allocated for a full disk; 0: 64 MiB, at most a quarter of max */
+    uint64_t reserve_bytes; /* allocated ahead for a full disk; 0: 64 MiB; <= max_bytes / 4 */
     uint32_t segment_bytes; /* 0: 16 MiB; a multiple of 4 KiB, at most 16 MiB */
-    uint32_t ring_bytes;    /* per worker; 0: 2 MiB; a power of two, at least 64 KiB */
+    uint32_t ring_bytes;    /* per worker; a power of two, at least 64 KiB; 0: 2 MiB, which is room
+                             * for some 13 000 open requests */
     enum journal_sync sync;
     enum journal_full full;
     /* Opens the ledger database with its tables in place; called on the drain thread, again after
@@ -52,9 +53,9 @@ struct journal_stats {
     uint64_t aborted;    /* of the requests taken over at start: ended by us */
     uint64_t unrecorded; /* requests let pass by JOURNAL_OPEN */
     uint64_t dropped;    /* attempt and progress records for which a ring had no room */
-    uint64_t damaged;    /* places where a record was unreadable, and the rest of its page skipped */
-    uint64_t orphans;    /* settled records whose admitted record was lost */
-    uint64_t segments;   /* files on disk */
+    uint64_t damaged;  /* places where a record was unreadable, and the rest of its page skipped */
+    uint64_t orphans;  /* settled records whose admitted record was lost */
+    uint64_t segments; /* files on disk */
     uint64_t write_errors, sql_errors;
     bool full;
 };
@@ -63,7 +64,7 @@ struct journal_stats {
  * lock. ERR_IO, ERR_INVALID (options), ERR_NOMEM. Start and stop on one thread. */
 enum err journal_start(struct journal **out, const struct journal_options *o,
                        struct err_info *info) MUST_CHECK;
-/* Flushes everything into the database (for at most 10 s when that fails; the rest waits in the
+/* Flushes everything into the database (for at most 1 s when that fails; the rest waits in the
  * segments for the next start), ends both threads, removes the rings. Workers must be done. */
 void journal_stop(struct journal **j);
 

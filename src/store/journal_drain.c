@@ -214,9 +214,9 @@ static enum err apply(struct drain *d, const struct record *r, struct err_info *
 
 static enum err write_pos(struct drain *d, uint64_t pos, struct err_info *info)
 {
-    struct sql_stmt *q = sql_query(
-        d->db, "INSERT INTO journal_pos (node, journal, seq) VALUES (?1, ?2, ?3)"
-               " ON CONFLICT (node, journal) DO UPDATE SET seq = excluded.seq");
+    struct sql_stmt *q =
+        sql_query(d->db, "INSERT INTO journal_pos (node, journal, seq) VALUES (?1, ?2, ?3)"
+                         " ON CONFLICT (node, journal) DO UPDATE SET seq = excluded.seq");
     sql_bind_text(q, 1, str_c(d->node));
     sql_bind_blob(q, 2, str_make((const char *)d->dir->uuid, 16));
     sql_bind_i64(q, 3, (int64_t)pos);
@@ -270,7 +270,8 @@ static enum err finish_segment(struct drain *d, struct err_info *info)
     e = e ? e : segment_carry_write(d->dir, d->segment + 1, &d->open);
     if (e)
         return e;
-    atomic_fetch_add_explicit(&d->damaged, d->reader.walk.damaged, memory_order_relaxed);
+    if (d->segment >= d->epoch) /* recovery has counted those before */
+        atomic_fetch_add_explicit(&d->damaged, d->reader.walk.damaged, memory_order_relaxed);
     d->base = atomic_load_explicit(&d->done, memory_order_relaxed);
     d->segment++;
     d->reading = false;
@@ -293,8 +294,6 @@ static const struct record *next_record(struct drain *d, bool *complete)
         return NULL;
     if (!d->reading) {
         d->reading = segment_reader_open(&d->reader, d->segment) == ERR_OK;
-        if (!d->reading && *complete)
-            atomic_fetch_add_explicit(&d->damaged, 1, memory_order_relaxed);
         if (!d->reading)
             return NULL;
     }

@@ -22,8 +22,8 @@ struct drain {
     struct segment_reader reader;
     struct open_table open;
     struct rollup rollup;
-    uint64_t pos;  /* in the database */
-    uint64_t base; /* records before segment */
+    uint64_t pos;                    /* in the database */
+    uint64_t base;                   /* records before segment */
     uint64_t records, rows, orphans; /* of this batch */
     /* For other threads. */
     _Atomic uint64_t done, all_rows, all_orphans, damaged;

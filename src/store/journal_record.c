@@ -3,10 +3,14 @@
 #include "store/journal_record.h"
 
 static const char *const state_names[LEDGER_STATES] = {
-    [LEDGER_COMPLETED] = "completed", [LEDGER_UPSTREAM_ERROR] = "upstream_error",
-    [LEDGER_INCOMPLETE] = "incomplete", [LEDGER_TIMEOUT] = "timeout",
-    [LEDGER_CLIENT_GONE] = "client_gone", [LEDGER_SHUTDOWN] = "shutdown",
-    [LEDGER_LIMIT] = "limit", [LEDGER_ABORTED] = "aborted",
+    [LEDGER_COMPLETED] = "completed",
+    [LEDGER_UPSTREAM_ERROR] = "upstream_error",
+    [LEDGER_INCOMPLETE] = "incomplete",
+    [LEDGER_TIMEOUT] = "timeout",
+    [LEDGER_CLIENT_GONE] = "client_gone",
+    [LEDGER_SHUTDOWN] = "shutdown",
+    [LEDGER_LIMIT] = "limit",
+    [LEDGER_ABORTED] = "aborted",
 };
 
 const char *ledger_state_name(enum ledger_state s)
@@ -227,8 +231,8 @@ static bool texts_fit(const struct record *r)
 
 bool record_valid(const struct record *r, size_t n)
 {
-    return n >= sizeof *r && r->len >= sizeof *r && r->len <= n && r->crc == record_crc(r, r->len) &&
-           texts_fit(r);
+    return n >= sizeof *r && r->len >= sizeof *r && r->len <= n &&
+           r->crc == record_crc(r, r->len) && texts_fit(r);
 }
 
 const struct record *record_next(struct record_walk *w)

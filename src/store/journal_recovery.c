@@ -77,10 +77,10 @@ static enum err read_segments(struct state *st, struct err_info *info)
     rc->oldest = n ? numbers[0] : next;
     e = segment_carry_load(rc->dir, rc->oldest, &st->open);
     for (size_t i = 0; i < n && !e; i++) {
-        if (segment_reader_open(&rd, numbers[i]) != ERR_OK) {
-            rc->damaged++; /* a segment made and not yet begun, or ruined: nothing to be had */
-            continue;
-        }
+        enum err opened = segment_reader_open(&rd, numbers[i]);
+        rc->damaged += opened && opened != ERR_NOT_FOUND;
+        if (opened)
+            continue; /* nothing is to be had from it */
         for (const struct record *r; !e && (r = segment_read(&rd, rd.size));)
             e = note(st, r);
         rc->damaged += rd.walk.damaged;
@@ -172,10 +172,19 @@ static void charge(struct open_request *o, struct record_settled *s)
 static enum err end_try(struct state *st, struct open_request *o, uint64_t *seq, int64_t now_ms)
 {
     struct record_attempt a = {
-        .h = {.len = sizeof a, .seq = ++*seq, .epoch = st->rc->epoch, .worker = JOURNAL_RECOVERY,
-              .type = JOURNAL_ATTEMPT, .version = 1},
-        .channel_id = o->channel_id, .credential_id = o->credential_id, .start_ms = now_ms,
-        .c = o->so_far, .outcome = ERR_INTERNAL, .number = 1, .estimated = 1,
+        .h = {.len = sizeof a,
+              .seq = ++*seq,
+              .epoch = st->rc->epoch,
+              .worker = JOURNAL_RECOVERY,
+              .type = JOURNAL_ATTEMPT,
+              .version = 1},
+        .channel_id = o->channel_id,
+        .credential_id = o->credential_id,
+        .start_ms = now_ms,
+        .c = o->so_far,
+        .outcome = ERR_INTERNAL,
+        .number = 1,
+        .estimated = 1,
         .cost_nusd = INT64_MIN,
     };
     memcpy(a.id, o->id, 16);
@@ -192,10 +201,14 @@ static enum err abort_open(struct state *st)
     int64_t now_ms = clock_wall_ms();
     enum err e = ERR_OK;
     for (struct open_request *o; !e && (o = open_next(&st->open, &at));) {
-        struct record_settled s = {.h = {.len = sizeof s, .epoch = st->rc->epoch,
-                                         .worker = JOURNAL_RECOVERY, .type = JOURNAL_SETTLED,
+        struct record_settled s = {.h = {.len = sizeof s,
+                                         .epoch = st->rc->epoch,
+                                         .worker = JOURNAL_RECOVERY,
+                                         .type = JOURNAL_SETTLED,
                                          .version = 1},
-                                   .state = LEDGER_ABORTED, .estimated = 1, .err = ERR_INTERNAL,
+                                   .state = LEDGER_ABORTED,
+                                   .estimated = 1,
+                                   .err = ERR_INTERNAL,
                                    .ended_ms = now_ms};
         memcpy(s.id, o->id, 16);
         charge(o, &s);

@@ -8,7 +8,7 @@ struct recovery {
     struct segment_dir *dir;
     const char *data_dir; /* absolute */
     const char *ring_dirs[2];
-    uint32_t epoch; /* out: of this start; also the number of its first segment */
+    uint32_t epoch;  /* out: of this start; also the number of its first segment */
     uint64_t oldest; /* out: the segment from which to read */
     uint64_t records, aborted, damaged; /* out */
 };
@@ -16,7 +16,7 @@ struct recovery {
 /* Reads all segments, appends what the rings still hold and an aborted settlement for every request
  * without one, syncs, and removes the rings of this directory and of directories that are gone.
  * May be cut off anywhere and run again. *w is left open for the journal thread. Start-up only. */
-enum err recovery_run(struct recovery *rc, struct segment_writer *w, struct err_info *info)
-    MUST_CHECK;
+enum err recovery_run(struct recovery *rc, struct segment_writer *w,
+                      struct err_info *info) MUST_CHECK;
 
 #endif

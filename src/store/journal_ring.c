@@ -282,8 +282,9 @@ static struct ring_head *load(const char *path)
         n += (size_t)got;
     }
     close(fd);
-    if (h && (n < (size_t)st.st_size || memcmp(h->magic, "LYSSRNG1", 8) != 0 ||
-              h->bytes != n - JOURNAL_PAGE || h->bytes & (h->bytes - 1) || h->bytes < JOURNAL_PAGE)) {
+    if (h &&
+        (n < (size_t)st.st_size || memcmp(h->magic, "LYSSRNG1", 8) != 0 ||
+         h->bytes != n - JOURNAL_PAGE || h->bytes & (h->bytes - 1) || h->bytes < JOURNAL_PAGE)) {
         mem_free(h);
         h = NULL;
     }

@@ -46,7 +46,7 @@ struct journal_ring {
     struct open_table unrecorded; /* worker: let pass by JOURNAL_OPEN */
     int fd;                       /* holds the lock that marks the ring as alive */
     char path[RING_DIR_MAX + 128];
-    _Atomic uint64_t appended;    /* seq for other threads */
+    _Atomic uint64_t appended; /* seq for other threads */
     _Atomic uint64_t dropped, passed;
     char apart[64];          /* what follows is written by the journal thread */
     _Atomic uint64_t copied; /* seq that is in a segment */
@@ -84,7 +84,8 @@ struct ring_recovery {
     enum err (*each)(void *ctx, const struct record *r);
     uint64_t damaged;
 };
-enum err ring_recover(const char *path, struct ring_recovery *rec, struct err_info *info) MUST_CHECK;
+enum err ring_recover(const char *path, struct ring_recovery *rec,
+                      struct err_info *info) MUST_CHECK;
 
 /* Whose ring is it? */
 enum ring_owner {

@@ -18,7 +18,8 @@ void rollup_release(struct rollup *r);
 /* ERR_TOO_BIG, ERR_NOMEM: write the batch first. Nothing was counted then. */
 enum err rollup_add(struct rollup *r, const struct ledger_admitted *a,
                     const struct ledger_settled *s) MUST_CHECK;
-/* Adds the sums to the tables, within the caller's transaction. r keeps them until rollup_release. */
+/* Adds the sums to the tables, within the caller's transaction. r keeps them until rollup_release.
+ */
 enum err rollup_write(struct rollup *r, struct sql *db, struct err_info *info) MUST_CHECK;
 
 #endif

@@ -317,8 +317,10 @@ enum err segment_reader_open(struct segment_reader *r, uint64_t number)
     r->size = 0;
     if (r->fd < 0 || fstat(r->fd, &st) != 0)
         return ERR_IO;
-    if (pread(r->fd, &h, sizeof h, 0) != (ssize_t)sizeof h ||
-        memcmp(h.magic, "LYSSJRN1", 8) != 0 || memcmp(h.uuid, r->dir->uuid, 16) != 0)
+    static const struct segment_head blank;
+    if (pread(r->fd, &h, sizeof h, 0) != (ssize_t)sizeof h || !memcmp(&h, &blank, sizeof h))
+        return ERR_NOT_FOUND;
+    if (memcmp(h.magic, "LYSSJRN1", 8) != 0 || memcmp(h.uuid, r->dir->uuid, 16) != 0)
         return ERR_CORRUPT;
     r->size = (uint64_t)st.st_size;
     return ERR_OK;

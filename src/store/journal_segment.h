@@ -30,14 +30,14 @@ struct segment_dir {
 };
 
 /* Makes or opens the directory and its identity. ERR_IO. */
-enum err segment_dir_open(struct segment_dir *d, const char *data_dir, struct err_info *info)
-    MUST_CHECK;
+enum err segment_dir_open(struct segment_dir *d, const char *data_dir,
+                          struct err_info *info) MUST_CHECK;
 void segment_dir_close(struct segment_dir *d);
 /* The numbers of all segments, rising; *numbers is the caller's (mem_free). *next is above all that
  * were ever used: a segment that was drained and removed leaves a carry file behind for the next.
  * ERR_IO, ERR_NOMEM. */
-enum err segment_list(struct segment_dir *d, uint64_t **numbers, size_t *n, uint64_t *next)
-    MUST_CHECK;
+enum err segment_list(struct segment_dir *d, uint64_t **numbers, size_t *n,
+                      uint64_t *next) MUST_CHECK;
 /* Removes a segment and its carry file. The carry file of the newest segment must be there. */
 void segment_remove(struct segment_dir *d, uint64_t number);
 
@@ -81,16 +81,17 @@ struct segment_reader {
 /* ERR_NOMEM. */
 enum err segment_reader_init(struct segment_reader *r, struct segment_dir *d) MUST_CHECK;
 void segment_reader_release(struct segment_reader *r);
-/* Opens a segment at its begin. ERR_IO, ERR_CORRUPT (no segment of this journal). */
+/* Opens a segment at its begin. ERR_IO, ERR_NOT_FOUND (made, and nothing written yet), ERR_CORRUPT
+ * (no segment of this journal). */
 enum err segment_reader_open(struct segment_reader *r, uint64_t number) MUST_CHECK;
 /* The next record before offset limit, lent until the next call; NULL: none. r->at is behind it. */
 const struct record *segment_read(struct segment_reader *r, uint64_t limit);
 
 /* ---- carry files -------------------------------------------------------- */
-enum err segment_carry_write(struct segment_dir *d, uint64_t number, const struct open_table *open)
-    MUST_CHECK;
+enum err segment_carry_write(struct segment_dir *d, uint64_t number,
+                             const struct open_table *open) MUST_CHECK;
 /* Adds the carried requests to open; ERR_OK when there is no such file. */
-enum err segment_carry_load(struct segment_dir *d, uint64_t number, struct open_table *open)
-    MUST_CHECK;
+enum err segment_carry_load(struct segment_dir *d, uint64_t number,
+                            struct open_table *open) MUST_CHECK;
 
 #endif

@@ -86,7 +86,7 @@ struct ledger_settled {
     int64_t channel_id, credential_id;
     struct ledger_counters c;
     int64_t cost_nusd;
-    bool has_cost; /* false: unpriced, stored as NULL */
+    bool has_cost;                         /* false: unpriced, stored as NULL */
     struct str upstream_model, usage_json; /* cut at 256 bytes and at 2 KiB */
 };
 

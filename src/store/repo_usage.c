@@ -37,11 +37,11 @@ static void read_row(struct sql_stmt *q, struct arena *arena, struct usage_row *
     struct str id = sql_blob(q, at++);
     if (id.n == 16)
         memcpy(r->request_id, id.p, 16);
-    int64_t *const numbers[] = {&r->user_id,  &r->key_id, &r->route_id, &r->channel_id,
-                                &r->credential_id, &r->at_ms, &r->ended_ms, &r->dialect,
-                                &r->op,       &r->stream, &r->status,   &r->attempts,
-                                &r->ttft_us,  &r->total_us, &r->overhead_us, &r->est_in,
-                                &r->est_out};
+    int64_t *const numbers[] = {
+        &r->user_id, &r->key_id,   &r->route_id, &r->channel_id, &r->credential_id,
+        &r->at_ms,   &r->ended_ms, &r->dialect,  &r->op,         &r->stream,
+        &r->status,  &r->attempts, &r->ttft_us,  &r->total_us,   &r->overhead_us,
+        &r->est_in,  &r->est_out};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         *numbers[i] = sql_i64(q, at++);
     r->state = (enum ledger_state)sql_i64(q, at++);
@@ -58,8 +58,8 @@ static void read_row(struct sql_stmt *q, struct arena *arena, struct usage_row *
 }
 
 enum err repo_usage_list(struct sql *ledger, int64_t tenant_id, const struct usage_filter *f,
-                         int64_t before, size_t limit, struct arena *arena,
-                         struct usage_row **rows, size_t *n, struct err_info *info)
+                         int64_t before, size_t limit, struct arena *arena, struct usage_row **rows,
+                         size_t *n, struct err_info *info)
 {
     if (limit > USAGE_LIST_MAX)
         limit = USAGE_LIST_MAX;

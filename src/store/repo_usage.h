@@ -43,8 +43,8 @@ struct usage_totals {
 /* The tenant's rows, newest first, at most limit (≤ USAGE_LIST_MAX), those before the row with the
  * id `before` (0: from the newest). Rows and texts are in the arena. */
 enum err repo_usage_list(struct sql *ledger, int64_t tenant_id, const struct usage_filter *f,
-                         int64_t before, size_t limit, struct arena *arena,
-                         struct usage_row **rows, size_t *n, struct err_info *info) MUST_CHECK;
+                         int64_t before, size_t limit, struct arena *arena, struct usage_row **rows,
+                         size_t *n, struct err_info *info) MUST_CHECK;
 enum err repo_usage_totals(struct sql *ledger, int64_t tenant_id, const struct usage_filter *f,
                            struct usage_totals *out, struct err_info *info) MUST_CHECK;
 
