@@ -235,7 +235,7 @@ static void *drain_main(void *arg)
              * a second is for segments that could not be removed at once. */
             stop = sleeper_wait(&j->drain_sleep, RETRY_MS, true);
             int64_t since_ms = (int64_t)(clock_mono_ms() - began_ms);
-            if (!stop && since_ms < DRAIN_MS)
+            if (!stop && since_ms >= 0 && since_ms < DRAIN_MS)
                 stop = sleeper_wait(&j->drain_sleep, DRAIN_MS - since_ms, false);
         }
     }
@@ -387,7 +387,7 @@ enum err journal_start(struct journal **out, const struct journal_options *o, st
         j->shared.policy = use.full;
         j->drains = use.open_sql != NULL;
         j->drain.dir = &j->dir;
-        j->drain.written = &j->writer.written;
+        j->drain.synced = &j->writer.synced;
         j->drain.node = j->node;
         j->drain.open_sql = use.open_sql;
         j->drain.open_ctx = use.open_ctx;

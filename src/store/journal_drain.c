@@ -281,10 +281,10 @@ static enum err finish_segment(struct drain *d, struct err_info *info)
 /* How far the segment may be read; *complete: nothing will be added to it. */
 static uint64_t limit_of(struct drain *d, bool *complete)
 {
-    uint64_t written = atomic_load_explicit(d->written, memory_order_acquire);
-    uint64_t current = written ? written >> 24 : d->epoch;
+    uint64_t synced = atomic_load_explicit(d->synced, memory_order_acquire);
+    uint64_t current = synced ? synced >> 24 : d->epoch;
     *complete = d->segment < current;
-    return *complete ? UINT64_MAX : d->segment > current || !written ? 0 : written & 0xffffff;
+    return *complete ? UINT64_MAX : d->segment > current || !synced ? 0 : synced & 0xffffff;
 }
 
 static const struct record *next_record(struct drain *d, bool *complete)

@@ -9,7 +9,7 @@
 struct drain {
     /* Set by the journal before the thread starts. */
     struct segment_dir *dir;
-    const _Atomic uint64_t *written; /* the writer's position */
+    const _Atomic uint64_t *synced; /* the writer's position */
     const char *node;
     enum err (*open_sql)(void *ctx, struct sql **out, struct err_info *info);
     void *open_ctx;

@@ -222,15 +222,17 @@ enum err segment_flush(struct segment_writer *w)
         return ERR_IO;
     w->flushed = w->at;
     w->dirty = true;
-    atomic_store_explicit(&w->written, SEGMENT_POS(w->number, w->at), memory_order_release);
     return ERR_OK;
 }
 
 enum err segment_sync(struct segment_writer *w)
 {
-    if (w->dirty && fdatasync(w->fd) != 0)
+    if (!w->dirty)
+        return ERR_OK;
+    if (fdatasync(w->fd) != 0)
         return ERR_IO;
     w->dirty = false;
+    atomic_store_explicit(&w->synced, SEGMENT_POS(w->number, w->flushed), memory_order_release);
     return ERR_OK;
 }
 

@@ -49,7 +49,9 @@ struct segment_writer {
     uint32_t at, flushed; /* offsets; what lies between is in stage */
     bool dirty;           /* written and not synced */
     uint64_t spares;
-    _Atomic uint64_t written; /* position: what readers may see */
+    /* Position: what readers may see. Not what is merely written: a row must not survive a loss of
+     * power that its record does not, or recovery would end the request again. */
+    _Atomic uint64_t synced;
     unsigned char stage[SEGMENT_STAGE];
 };
 
