@@ -1,0 +1,36 @@
+/* round_robin: smooth weighted round robin: each pick adds every contender's weight to its running
+ * total, takes the highest and subtracts the sum of weights from it, so that over any W = sum of
+ * weights picks of a worker each one gets its weight, evenly spread. */
+#include "gateway/balance/balance.h"
+
+/* The running total of a channel; a new one starts at 0, one that left is forgotten. */
+static double *total(struct balance_state *s, int64_t id)
+{
+    for (unsigned i = 0; i < s->n; i++)
+        if (s->id[i] == id)
+            return &s->current[i];
+    if (s->n == BALANCE_MAX)
+        s->n = 0; /* membership has changed many times: begin anew */
+    s->id[s->n] = id;
+    s->current[s->n] = 0;
+    return &s->current[s->n++];
+}
+
+static unsigned pick(struct balance_state *state, const struct contender *c, unsigned n)
+{
+    double sum = 0, *best = NULL;
+    unsigned chosen = 0;
+    for (unsigned i = 0; i < n; i++) {
+        double *t = total(state, c[i].id);
+        *t += c[i].weight;
+        sum += c[i].weight;
+        if (!best || *t > *best) {
+            best = t;
+            chosen = i;
+        }
+    }
+    *best -= sum;
+    return chosen;
+}
+
+const struct balance balance_round_robin = {"round_robin", true, pick};
