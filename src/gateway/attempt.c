@@ -1,0 +1,322 @@
+/* attempt: the one loop of retry and failover, for whole and streamed calls alike: choose a channel
+ * and a credential that have not been tried, send, and until the commit go on to the next. */
+#include <assert.h>
+
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "core/rng.h"
+#include "gateway/request.h"
+#include "llm/dialect_openai.h"
+#include "net/gunzip.h"
+
+struct choice {
+    struct channel *channel; /* lent by the snapshot */
+    const struct credential *credential;
+    struct str upstream;
+};
+
+/* Why candidates were passed over, for the answer when none is left. */
+struct reasons {
+    unsigned tried, not_allowed, wrong_operation, no_credential;
+};
+
+/* ---- choosing ------------------------------------------------------------------- */
+
+static bool tried(const struct request_plan *p, int64_t channel_id, int64_t credential_id)
+{
+    for (unsigned i = 0; i < p->tried_n; i++)
+        if (p->tried[i].channel_id == channel_id && p->tried[i].credential_id == credential_id)
+            return true;
+    return false;
+}
+
+/* After a failure that is the channel's and not the credential's all its credentials are out. */
+static bool channel_out(const struct request_plan *p, int64_t channel_id)
+{
+    return tried(p, channel_id, -1);
+}
+
+static const struct credential *untried(const struct request_plan *p, const struct channel *ch)
+{
+    unsigned from = ch->credentials_n > 1 ? (unsigned)rng_below(ch->credentials_n) : 0;
+    for (unsigned i = 0; i < ch->credentials_n; i++) {
+        const struct credential *c = &ch->credentials[(from + i) % ch->credentials_n];
+        if (!tried(p, ch->id, c->id))
+            return c;
+    }
+    return NULL;
+}
+
+static bool eligible(const struct request *r, const struct api_key *k, const struct channel *ch,
+                     struct reasons *why)
+{
+    if (!key_allows_channel(k, ch->id))
+        why->not_allowed++;
+    else if (!(ch->ops & OP_BIT(r->op)))
+        why->wrong_operation++;
+    else if (!ch->credentials_n)
+        why->no_credential++;
+    else if (channel_out(r->plan, ch->id) || !untried(r->plan, ch))
+        why->tried++;
+    else
+        return true;
+    return false;
+}
+
+static bool choose(struct request *r, struct choice *out, struct reasons *why)
+{
+    struct worker *w = r->worker;
+    struct candidate scratch[CANDIDATES_MAX];
+    struct contender tier[CANDIDATES_MAX];
+    unsigned index[CANDIDATES_MAX], n = 0;
+    struct route route;
+    int priority = -1;
+    *why = (struct reasons){0};
+    const struct api_key *k = snapshot_key(w->snapshot, r->plan->key_digest);
+    if (!k || r->plan->tried_n == TRIED_MAX || !snapshot_route(k->tenant, r->model, &route, scratch))
+        return false;
+    for (unsigned i = 0; i < route.n && i < CANDIDATES_MAX; i++) {
+        const struct candidate *c = &route.candidates[i];
+        int own = c->priority == ROW_NULL ? c->channel->priority : (int)c->priority;
+        if (!eligible(r, k, c->channel, why) || own < priority)
+            continue;
+        if (own > priority) {
+            priority = own;
+            n = 0;
+        }
+        index[n] = i;
+        tier[n++] = (struct contender){
+            c->channel->id, c->weight == ROW_NULL ? c->channel->weight : (double)c->weight};
+    }
+    if (!n)
+        return false;
+    struct balance_state *state = NULL;
+    const struct balance *algorithm = route.algorithm;
+    if (algorithm->stateful && !(state = worker_balance_state(w, r->tenant_id, r->model)))
+        algorithm = balance_default();
+    const struct candidate *c = &route.candidates[index[algorithm->pick(state, tier, n)]];
+    out->channel = c->channel;
+    out->credential = untried(r->plan, c->channel);
+    out->upstream = c->upstream.n ? c->upstream : r->model;
+    return true;
+}
+
+/* ---- sending ---------------------------------------------------------------------- */
+
+static enum err write_head(struct request *r, const struct choice *c, size_t length,
+                           struct str *out, struct err_info *info)
+{
+    static __thread struct buf b;
+    const struct channel *ch = c->channel;
+    b.max = 16384;
+    buf_reset(&b);
+    buf_lit(&b, "POST ");
+    enum err e = provider_target(ch->provider, &ch->at, r->op, c->upstream, &b, info);
+    if (e)
+        return e;
+    buf_lit(&b, " HTTP/1.1\r\nHost: ");
+    buf_str(&b, ch->authority);
+    buf_lit(&b, "\r\n");
+    buf_str(&b, secret_expose(&c->credential->header));
+    if (r->stream)
+        buf_lit(&b, "Accept: text/event-stream\r\n");
+    buf_lit(&b, "Content-Type: application/json\r\nAccept-Encoding: identity\r\n"
+                "User-Agent: lyss/" LYSS_VERSION "\r\nContent-Length: ");
+    buf_u64(&b, length);
+    buf_lit(&b, "\r\n\r\n");
+    if (!buf_failed(&b))
+        *out = arena_dup(&r->arena, buf_view(&b));
+    explicit_bzero(b.p, b.n);
+    return buf_failed(&b) || arena_failed(&r->arena) ? ERR_NOMEM : ERR_OK;
+}
+
+static enum err launch(struct request *r, const struct choice *c, struct err_info *info)
+{
+    struct worker *w = r->worker;
+    struct request_plan *p = r->plan;
+    struct channel *ch = c->channel;
+    struct openai_edit_plan plan = {
+        .inject_usage = r->stream,
+        .force_stream = r->force_stream,
+        .drop_stream_options = !provider_takes_stream_options(ch->provider, &ch->at),
+        .quirks = ch->provider->quirks,
+    };
+    if (!str_eq(c->upstream, r->model) || r->deployment.p)
+        plan.upstream_model = c->upstream;
+    enum err e = openai_request_edits(&p->body, &plan, &r->arena, &p->edits);
+    if (e)
+        return e;
+    struct str body = p->body.body, head;
+    e = write_head(r, c, edits_length(body, p->edits.e, p->edits.n), &head, info);
+    if (e)
+        return e;
+    unsigned n = 1 + edits_iov(body, p->edits.e, p->edits.n, p->iov + 1);
+    p->iov[0] = (struct iovec){(char *)head.p, head.n};
+    struct http_origin *o = worker_origin(w, ch);
+    if (!o)
+        return ERR_NOMEM;
+    r->call.iov = p->iov;
+    r->call.work = p->iov + EDIT_IOV_MAX(OPENAI_EDITS_MAX) + 1;
+    r->call.iov_n = (uint16_t)n;
+    r->swallow_usage = p->edits.swallow_usage;
+    return http_call_start(&w->client, o, &r->call);
+}
+
+static void reset_for_attempt(struct request *r)
+{
+    struct request_plan *p = r->plan;
+    r->upstream_status = 0;
+    r->sse = r->whole = 0;
+    r->hold_n = r->hold_events = 0;
+    gunzip_free(&r->gunzip);
+    mem_free(r->tail);
+    r->tail = NULL;
+    r->tail_n = 0;
+    p->reply = NULL;
+    p->reply_n = p->reply_cap = 0;
+    p->passed = STR_NULL;
+    r->usage_raw = STR_NULL;
+    openai_stream_init(&r->tap, r->op);
+}
+
+static void begin(struct request *r, const struct choice *c)
+{
+    struct request_plan *p = r->plan;
+    struct err_info info;
+    err_info_init(&info);
+    channel_unref(&r->channel);
+    r->channel = channel_ref(c->channel);
+    r->credential_id = c->credential->id;
+    p->tried[p->tried_n].channel_id = c->channel->id;
+    p->tried[p->tried_n++].credential_id = c->credential->id;
+    r->attempts++;
+    reset_for_attempt(r);
+    r->ttft_ms = c->channel->ttft_ms;
+    r->chunk_ms = c->channel->chunk_ms;
+    mem_free(r->upstream_model);
+    r->upstream_model = mem_alloc(c->upstream.n + 1);
+    if (r->upstream_model)
+        str_copy(r->upstream_model, c->upstream.n + 1, c->upstream);
+    r->call_live = 1;
+    atomic_fetch_add_explicit(&r->channel->cell->in_flight, 1, memory_order_relaxed);
+    uint64_t begin_ns = r->attempts == 1 ? r->started_ns : clock_mono_ns();
+    r->last_up_ms = loop_now_ms(r->worker->loop);
+    if (!r->last_down_ms)
+        r->last_down_ms = r->last_up_ms;
+    enum err e = r->upstream_model ? launch(r, c, &info) : ERR_NOMEM;
+    r->attempt_ns = clock_mono_ns();
+    r->overhead_us += (uint32_t)((r->attempt_ns - begin_ns) / 1000);
+    if (e) {
+        attempt_error(r, e, &info);
+        return;
+    }
+    relay_set_deadline(r);
+}
+
+/* ---- failing ------------------------------------------------------------------------ */
+
+static enum ledger_state end_state(enum err e)
+{
+    switch (e) {
+    case ERR_UPSTREAM_TIMEOUT:
+    case ERR_CONNECT_TIMEOUT:
+    case ERR_DNS_TIMEOUT:
+        return LEDGER_TIMEOUT;
+    case ERR_UPSTREAM_INCOMPLETE:
+        return LEDGER_INCOMPLETE;
+    case ERR_SHUTDOWN:
+        return LEDGER_SHUTDOWN;
+    default:
+        return LEDGER_UPSTREAM_ERROR;
+    }
+}
+
+static void answer_fault(struct request *r, const struct fault *f)
+{
+    static __thread struct buf b;
+    char id[37];
+    uuid_format(r->id, id);
+    b.max = 16384;
+    buf_reset(&b);
+    openai_fault_body(&b, f, str_make(id, 36));
+    struct buf h;
+    buf_init(&h, 16384);
+    buf_str(&h, reply_headers(r, "application/json"));
+    if (f->retry_ms > 0 && !(r->plan && str_find(r->plan->passed, STR("etry-")) >= 0))
+        buf_printf(&h, "Retry-After: %lld\r\n", (long long)(f->retry_ms + 999) / 1000);
+    struct http_conn *c = r->conn;
+    r->conn = NULL;
+    http_reply(c, f->status, buf_view(&h), buf_view(&b));
+    buf_release(&h);
+}
+
+/* Attempts have ended without an answer. */
+static void final_answer(struct request *r, const struct fault *f)
+{
+    if (r->head_sent) {
+        relay_break(r, end_state(f->err), f->err, NULL, f);
+        return;
+    }
+    answer_fault(r, f);
+    request_settle(r, end_state(f->err), f->status, f->err);
+    request_free(r);
+}
+
+void attempt_failed(struct request *r, const struct fault *fault)
+{
+    struct worker *w = r->worker;
+    struct request_plan *p = r->plan;
+    const struct gateway_settings *set = &w->gateway->settings;
+    p->fault = *fault;
+    http_call_cancel(&r->call);
+    if (r->call_live) {
+        r->call_live = 0;
+        atomic_fetch_sub_explicit(&r->channel->cell->in_flight, 1, memory_order_relaxed);
+    }
+    enum err_class cls = err_class(fault->err);
+    if (cls != CLASS_REQUEST) {
+        atomic_fetch_add_explicit(&r->channel->cell->errors, 1, memory_order_relaxed);
+        if (cls != CLASS_KEY && p->tried_n < TRIED_MAX) {
+            p->tried[p->tried_n].channel_id = r->channel->id;
+            p->tried[p->tried_n++].credential_id = -1;
+        }
+    }
+    struct choice next;
+    struct reasons why;
+    bool again = cls != CLASS_REQUEST && r->attempts < set->attempts_max && !w->stopping &&
+                 loop_now_ms(w->loop) - p->first_attempt_ms < set->retry_wall_ms &&
+                 choose(r, &next, &why);
+    if (!again) {
+        final_answer(r, &p->fault);
+        return;
+    }
+    settle_attempt(r, fault->err);
+    begin(r, &next);
+}
+
+void attempt_error(struct request *r, enum err e, const struct err_info *info)
+{
+    struct fault f;
+    fault_from_err(&f, e, info);
+    attempt_failed(r, &f);
+}
+
+void attempt_start(struct request *r)
+{
+    struct choice c;
+    struct reasons why;
+    struct err_info info;
+    err_info_init(&info);
+    if (choose(r, &c, &why)) {
+        begin(r, &c);
+        return;
+    }
+    char name[128];
+    str_copy(name, sizeof name, r->model);
+    (void)!err_set(&info, ERR_NO_CHANNEL,
+                   "No channel can serve '%s' now: %u not allowed to this key, %u do not serve this "
+                   "operation, %u without a credential.",
+                   name, why.not_allowed, why.wrong_operation, why.no_credential);
+    fault_from_err(&r->plan->fault, ERR_NO_CHANNEL, &info);
+    final_answer(r, &r->plan->fault);
+}

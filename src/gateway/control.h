@@ -1,0 +1,30 @@
+/* control: the life of a serving process: start, watching the configuration, stop.
+ *
+ * Runs on the main thread, whose loop does nothing that blocks; rows are read by
+ * the store thread. */
+#ifndef LYSS_GATEWAY_CONTROL_H
+#define LYSS_GATEWAY_CONTROL_H
+
+#include "core/config.h"
+#include "gateway/worker.h"
+
+struct control;
+
+struct control_options {
+    const struct config *config;
+    struct sql *db;      /* taken, also on failure */
+    struct vault *vault; /* lent until control_free; its thread is the store thread from now on */
+    bool demo;           /* add the built-in demo channel */
+};
+
+/* Takes the data directory's lock and the port, starts the journal, the workers and the store thread.
+ * ERR_CONFLICT: another process serves this directory. On failure *out still wants control_free. */
+enum err control_start(struct control **out, const struct control_options *o,
+                       struct err_info *info) MUST_CHECK;
+/* The address that is served, as a URL; lent. */
+const char *control_url(const struct control *c);
+/* Serves until SIGTERM or SIGINT; then ends streams in-band and flushes the journal. */
+void control_run(struct control *c);
+void control_free(struct control **c);
+
+#endif

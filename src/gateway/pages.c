@@ -1,0 +1,211 @@
+/* pages: small answers about the gateway itself. */
+#include "gateway/pages.h"
+
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "core/json_write.h"
+#include "llm/dialect_openai.h"
+
+#define PAGE_MAX (4u << 20)
+
+static void send_page(struct http_conn *c, int status, const char *type, struct buf *body, bool head)
+{
+    struct buf h;
+    buf_init(&h, 1024);
+    buf_printf(&h, "Content-Type: %s\r\nCache-Control: no-store\r\n", type);
+    if (buf_failed(body))
+        status = 503;
+    if (head)
+        http_reply_head(c, status, buf_view(&h), body->n);
+    else
+        http_reply(c, status, buf_view(&h), buf_view(body));
+    buf_release(&h);
+    buf_release(body);
+}
+
+static bool is_ready(struct gateway *g)
+{
+    return atomic_load(&g->ready) && atomic_load(&g->database_ok) && journal_usable(g->journal);
+}
+
+static void put_now(struct json_writer *j, const char *name)
+{
+    char iso[25];
+    clock_iso(clock_wall_ms(), iso);
+    json_key(j, str_c(name));
+    json_put_string(j, str_c(iso));
+}
+
+struct channel_counts {
+    unsigned total, healthy;
+};
+
+static void count_channels(const struct snapshot *s, struct channel_counts *n)
+{
+    for (unsigned i = 0; i < s->channels_n; i++) {
+        const struct channel_cell *cell = s->channels[i]->cell;
+        uint64_t requests = atomic_load_explicit(&cell->requests, memory_order_relaxed);
+        uint64_t errors = atomic_load_explicit(&cell->errors, memory_order_relaxed);
+        n->total++;
+        /* unknown counts as healthy */
+        n->healthy += requests + errors < 20 || errors * 5 <= requests + errors;
+    }
+}
+
+static void put_health(struct worker *w, struct buf *b, bool *ok)
+{
+    struct gateway *g = w->gateway;
+    bool database = atomic_load(&g->database_ok), journal = journal_usable(g->journal);
+    struct channel_counts n = {0};
+    count_channels(w->snapshot, &n);
+    const char *channels = !n.total          ? "no_channels"
+                           : !n.healthy      ? "unhealthy"
+                           : n.healthy * 2 < n.total ? "degraded"
+                                             : "healthy";
+    *ok = database && journal;
+    struct json_writer j;
+    json_writer_init(&j, b);
+    json_open_object(&j);
+    json_field_string(&j, "status", *ok ? STR("healthy") : STR("unhealthy"));
+    json_field_string(&j, "version", STR(LYSS_VERSION));
+    json_field_string(&j, "environment", str_c(g->settings.environment));
+    put_now(&j, "timestamp");
+    json_field_string(&j, "database", database ? STR("healthy") : STR("unhealthy"));
+    json_field_string(&j, "redis", STR("not_configured"));
+    json_field_string(&j, "journal", journal ? STR("healthy") : STR("unhealthy"));
+    json_key(&j, STR("channels"));
+    json_open_object(&j);
+    json_field_i64(&j, "total", n.total);
+    json_field_i64(&j, "healthy", n.healthy);
+    json_field_string(&j, "status", str_c(channels));
+    json_close_object(&j);
+    json_close_object(&j);
+    buf_char(b, '\n');
+}
+
+static void put_root(struct buf *b)
+{
+    struct json_writer j;
+    json_writer_init(&j, b);
+    json_open_object(&j);
+    json_field_string(&j, "service", STR("lyss"));
+    json_field_string(&j, "version", STR(LYSS_VERSION));
+    json_key(&j, STR("links"));
+    json_open_object(&j);
+    json_field_string(&j, "openai", STR("/v1"));
+    json_field_string(&j, "health", STR("/health"));
+    json_field_string(&j, "metrics", STR("/metrics"));
+    json_close_object(&j);
+    json_close_object(&j);
+    buf_char(b, '\n');
+}
+
+static bool metrics_allowed(const struct worker *w, const struct http_conn *c)
+{
+    const struct cidr_list *l = &w->gateway->metrics_allow;
+    for (size_t i = 0; i < l->n; i++)
+        if (cidr_holds(&l->items[i], &c->peer))
+            return true;
+    return false;
+}
+
+void page_serve(struct worker *w, struct http_conn *c, const struct surface *s,
+                const struct http_head *h)
+{
+    struct buf b;
+    buf_init(&b, PAGE_MAX);
+    const char *type = "application/json";
+    int status = 200;
+    bool ok = true;
+    switch (s->page) {
+    case PAGE_HEALTH:
+        put_health(w, &b, &ok);
+        status = ok ? 200 : 503;
+        break;
+    case PAGE_LIVE:
+        buf_lit(&b, "{\"status\":\"live\"}\n");
+        break;
+    case PAGE_READY:
+        ok = is_ready(w->gateway);
+        status = ok ? 200 : 503;
+        buf_printf(&b, "{\"status\":\"%s\"}\n", ok ? "ready" : "not_ready");
+        break;
+    case PAGE_METRICS:
+        if (!metrics_allowed(w, c)) {
+            openai_error_body(&b, ERR_FORBIDDEN, NULL, STR_NULL);
+            status = 403;
+            break;
+        }
+        metrics_render(w->gateway, &b);
+        type = "text/plain; version=0.0.4";
+        break;
+    default:
+        put_root(&b);
+    }
+    send_page(c, status, type, &b, s->head);
+}
+
+/* ---- models --------------------------------------------------------------------- */
+
+static bool listed(const struct api_key *k, struct str name)
+{
+    return key_allows_model(k, name);
+}
+
+static struct str owner(const struct route *r)
+{
+    return r->n ? str_c(r->candidates[0].channel->provider->name) : STR("lyss");
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct route *const *x = a, *const *y = b;
+    bool dx = str_eq((*x)->name, STR("demo")), dy = str_eq((*y)->name, STR("demo"));
+    return dx != dy ? (dx ? -1 : 1) : str_cmp((*x)->name, (*y)->name);
+}
+
+void page_models(struct request *r, const struct api_key *k, bool head)
+{
+    struct buf b;
+    struct http_conn *c = r->conn;
+    struct err_info info;
+    int64_t since_s = r->worker->gateway->started_ms / 1000;
+    err_info_init(&info);
+    buf_init(&b, PAGE_MAX);
+    if (r->op == OP_MODEL) {
+        const struct route *route = map_get(&k->tenant->exact, r->deployment);
+        if (!route || !listed(k, r->deployment)) {
+            (void)!err_set(&info, ERR_MODEL_NOT_FOUND, "The model '%.*s' does not exist.",
+                           STR_FMT(str_make(r->deployment.p,
+                                            r->deployment.n < 128 ? r->deployment.n : 128)));
+            request_refuse(r, ERR_MODEL_NOT_FOUND, &info);
+            return;
+        }
+        openai_model_one(&b, route->name, since_s, owner(route));
+    } else {
+        size_t at = 0, n = 0;
+        struct str name;
+        void *value;
+        const struct route **all =
+            arena_alloc(&r->arena, (k->tenant->exact.count + 1) * sizeof *all);
+        while (all && map_next(&k->tenant->exact, &at, &name, &value))
+            if (listed(k, name))
+                all[n++] = value;
+        if (all && n)
+            qsort(all, n, sizeof *all, by_name);
+        struct openai_models m;
+        openai_models_begin(&m, &b);
+        for (size_t i = 0; i < n; i++)
+            openai_models_add(&m, all[i]->name, since_s, owner(all[i]));
+        openai_models_end(&m);
+    }
+    r->conn = NULL;
+    struct str headers = reply_headers(r, "application/json");
+    if (head)
+        http_reply_head(c, 200, headers, b.n);
+    else
+        http_reply(c, buf_failed(&b) ? 503 : 200, headers, buf_view(&b));
+    buf_release(&b);
+    request_free(r);
+}

@@ -1,0 +1,427 @@
+/* pipeline: a request's way from its head to its first attempt. Each phase is a function of the
+ * table below; it returns NEXT, WAIT (something will call pipeline_run again) or DONE (it has
+ * answered). */
+#include "gateway/request.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "core/rng.h"
+#include "gateway/pages.h"
+#include "gateway/surface.h"
+#include "llm/dialect_openai.h"
+#include "net/gunzip.h"
+
+#define PARSE_STEP_BYTES  (1u << 20)
+#define ARENA_EXTRA_BYTES (8u << 20)
+#define BIG_BODY_BYTES    65536
+
+enum step { NEXT, WAIT, DONE };
+
+/* ---- answers of our own ---------------------------------------------------------- */
+
+static __thread struct buf error_buf;
+
+static void reply_error(struct http_conn *c, struct str id, struct str headers, enum err e,
+                        const struct err_info *info, const char *allow)
+{
+    struct buf h;
+    error_buf.max = 1 << 16;
+    buf_reset(&error_buf);
+    openai_error_body(&error_buf, e, info, id);
+    buf_init(&h, 8192);
+    buf_str(&h, headers);
+    buf_lit(&h, "Content-Type: application/json\r\n");
+    if (allow)
+        buf_printf(&h, "Allow: %s\r\n", allow);
+    if (e == ERR_UNAUTHORIZED)
+        buf_lit(&h, "WWW-Authenticate: Bearer\r\n");
+    if (info && info->retry_ms > 0)
+        buf_printf(&h, "Retry-After: %lld\r\n", (long long)(info->retry_ms + 999) / 1000);
+    else if (e == ERR_OVERLOADED || e == ERR_NOMEM)
+        buf_lit(&h, "Retry-After: 1\r\n");
+    http_reply(c, err_status(e), buf_view(&h), buf_view(&error_buf));
+    buf_release(&h);
+}
+
+/* For what has no request yet. */
+static void refuse_bare(struct http_conn *c, enum err e, const struct err_info *info,
+                        const char *allow)
+{
+    struct worker *w = c->server->user;
+    uint8_t id[16];
+    char text[37], line[80];
+    rng_uuid7(clock_wall_ms(), id);
+    uuid_format(id, text);
+    int n = snprintf(line, sizeof line, "x-request-id: %s\r\nCache-Control: no-store\r\n", text);
+    counter_add(&w->metrics.refused, 1);
+    reply_error(c, str_make(text, 36), str_make(line, (size_t)n), e, info, allow);
+}
+
+void request_refuse(struct request *r, enum err e, const struct err_info *info)
+{
+    char id[37];
+    uuid_format(r->id, id);
+    struct http_conn *c = r->conn;
+    r->conn = NULL;
+    counter_add(&r->worker->metrics.refused, 1);
+    reply_error(c, str_make(id, 36), reply_headers(r, NULL), e, info, NULL);
+    request_free(r);
+}
+
+/* ---- authentication ----------------------------------------------------------------- */
+
+static struct str find_credential(const struct http_head *h)
+{
+    struct str s = http_get(h, HTTP_AUTHORIZATION);
+    if (s.n > 7 && str_ieq(str_make(s.p, 7), STR("Bearer ")))
+        return str_trim(str_from(s, 7));
+    static const enum http_known carriers[] = {HTTP_X_API_KEY, HTTP_API_KEY, HTTP_X_GOOG_API_KEY};
+    for (size_t i = 0; i < 3; i++)
+        if (http_has(h, carriers[i]))
+            return http_get(h, carriers[i]);
+    return STR_NULL;
+}
+
+static enum err authenticate(struct worker *w, const struct http_head *h,
+                             const struct api_key **out, uint8_t digest[32], struct err_info *info)
+{
+    struct str given = find_credential(h);
+    if (!given.n)
+        return err_set(info, ERR_UNAUTHORIZED,
+                       "No API key. Send it as 'Authorization: Bearer lyss_…'.");
+    if (!apikey_form_ok(given))
+        return err_set(info, ERR_UNAUTHORIZED, "Incorrect API key. A key begins with lyss_.");
+    apikey_digest(&w->hasher, given, digest);
+    const struct api_key *k = snapshot_key(w->snapshot, digest);
+    if (!k)
+        return err_set(info, ERR_UNAUTHORIZED, "Incorrect API key.");
+    if (k->expires_ms && k->expires_ms <= clock_wall_ms())
+        return err_set(info, ERR_UNAUTHORIZED, "This API key has expired.");
+    if (k->tenant->suspended || k->user_suspended)
+        return err_set(info, ERR_FORBIDDEN, "This account is suspended.");
+    *out = k;
+    return ERR_OK;
+}
+
+/* ---- head ------------------------------------------------------------------------------ */
+
+static struct request *request_new(struct worker *w, struct http_conn *c, const struct surface *s,
+                                   const struct api_key *k, const uint8_t digest[32])
+{
+    struct request *r = mem_zalloc(sizeof *r);
+    if (!r)
+        return NULL;
+    arena_init(&r->arena, (size_t)w->gateway->settings.max_body_bytes * 2 + ARENA_EXTRA_BYTES);
+    r->plan = arena_zalloc(&r->arena, sizeof *r->plan);
+    if (!r->plan) {
+        arena_release(&r->arena);
+        mem_free(r);
+        return NULL;
+    }
+    memcpy(r->plan->key_digest, digest, 32);
+    r->worker = w;
+    r->conn = c;
+    r->op = (uint8_t)s->op;
+    r->dialect = (uint8_t)s->dialect;
+    r->force_stream = s->force_stream;
+    r->tenant_id = k->tenant->id;
+    r->user_id = k->user_id;
+    r->key_id = k->id;
+    r->ping = !k->ping_off;
+    r->started_ns = clock_mono_ns();
+    r->started_wall_ms = clock_wall_ms();
+    rng_uuid7(r->started_wall_ms, r->id);
+    r->call.on = &relay_events;
+    r->next = w->requests;
+    r->prev = &w->requests;
+    if (w->requests)
+        w->requests->prev = &r->next;
+    w->requests = r;
+    w->requests_n++;
+    return r;
+}
+
+void request_free(struct request *r)
+{
+    struct worker *w = r->worker;
+    http_call_cancel(&r->call);
+    deadline_clear(&r->deadline);
+    *r->prev = r->next;
+    if (r->next)
+        r->next->prev = r->prev;
+    w->requests_n--;
+    if (r->body_bytes)
+        atomic_fetch_sub_explicit(&w->body_bytes, r->body_bytes, memory_order_relaxed);
+    channel_unref(&r->channel);
+    json_steps_free(&r->steps);
+    gunzip_free(&r->gunzip);
+    mem_free(r->tail);
+    mem_free(r->hold);
+    mem_free(r->upstream_model);
+    arena_release(&r->arena);
+    mem_free(r);
+}
+
+/* 80 % of the memory budget is taken: bodies over 64 KiB have to wait. */
+static bool short_of_memory(struct worker *w, uint64_t body_bytes)
+{
+    struct gateway *g = w->gateway;
+    if (body_bytes <= BIG_BODY_BYTES)
+        return false;
+    uint64_t used = 0;
+    for (unsigned i = 0; i < g->settings.workers; i++)
+        used += atomic_load_explicit(&g->workers[i]->body_bytes, memory_order_relaxed);
+    return used + body_bytes > g->settings.memory_budget_bytes / 10 * 8;
+}
+
+static enum err check_body(struct worker *w, const struct http_head *h, struct err_info *info)
+{
+    struct str coding = http_get(h, HTTP_CONTENT_ENCODING);
+    uint64_t max = w->gateway->settings.max_body_bytes;
+    if (coding.n && !str_ieq(coding, STR("identity")))
+        return err_set(info, ERR_UNSUPPORTED_ENCODING,
+                       "Content-Encoding: only identity is accepted");
+    if (h->framing == HTTP_BODY_LENGTH && h->length > max)
+        return err_set(info, ERR_BODY_TOO_LARGE, "the body is larger than %llu bytes",
+                       (unsigned long long)max);
+    if (short_of_memory(w, h->framing == HTTP_BODY_CHUNKED ? BIG_BODY_BYTES + 1 : h->length))
+        return ERR_OVERLOADED;
+    return ERR_OK;
+}
+
+static void on_head(struct http_conn *c, const struct http_head *h)
+{
+    struct worker *w = c->server->user;
+    struct err_info info;
+    struct surface s;
+    const char *allow = NULL;
+    err_info_init(&info);
+    enum err e = surface_find(h->method, h->path, &s, &allow);
+    if (e == ERR_NOT_FOUND)
+        (void)!err_set(&info, e, "No such path: %.*s",
+                       STR_FMT(str_make(h->path.p, h->path.n < 200 ? h->path.n : 200)));
+    if (e) {
+        refuse_bare(c, e, &info, e == ERR_METHOD_NOT_ALLOWED ? allow : NULL);
+        return;
+    }
+    if (s.page) {
+        page_serve(w, c, &s, h);
+        return;
+    }
+    const struct api_key *k;
+    uint8_t digest[32];
+    e = authenticate(w, h, &k, digest, &info);
+    if (!e && op_row(s.op)->has_body)
+        e = check_body(w, h, &info);
+    if (e) {
+        refuse_bare(c, e, &info, NULL);
+        return;
+    }
+    struct request *r = request_new(w, c, &s, k, digest);
+    if (!r) {
+        refuse_bare(c, ERR_NOMEM, &info, NULL);
+        return;
+    }
+    if (s.name.p && (!surface_decode(s.name, &r->arena, &r->deployment) || !r->deployment.n)) {
+        (void)!err_set(&info, ERR_INVALID, "the model name in the path is malformed");
+        request_refuse(r, ERR_INVALID, &info);
+        return;
+    }
+    if (!op_row(s.op)->has_body) {
+        page_models(r, k, s.head);
+        return;
+    }
+    if (h->framing == HTTP_BODY_LENGTH && h->length > BIG_BODY_BYTES) {
+        r->body_bytes = h->length;
+        atomic_fetch_add_explicit(&w->body_bytes, r->body_bytes, memory_order_relaxed);
+    }
+    c->user = r;
+    http_accept(c, &r->arena);
+}
+
+/* ---- phases -------------------------------------------------------------------------------- */
+
+static enum step refused(struct request *r, enum err e, const struct err_info *info)
+{
+    request_refuse(r, e, info);
+    return DONE;
+}
+
+static enum step phase_parse(struct request *r)
+{
+    struct request_plan *p = r->plan;
+    struct err_info info;
+    err_info_init(&info);
+    enum err e;
+    if (r->steps) {
+        struct json_doc doc;
+        e = json_step(r->steps, PARSE_STEP_BYTES, &doc, &info);
+        if (e == ERR_AGAIN) {
+            loop_post(r->worker->loop, &r->step);
+            return WAIT;
+        }
+        if (!e)
+            e = openai_request_read_doc(&p->body, r->op, &doc, r->deployment, &r->arena, &info);
+        json_steps_free(&r->steps);
+    } else {
+        e = openai_request_read(&p->body, r->op, p->body.body, r->deployment, &r->arena, &info);
+    }
+    if (e)
+        return refused(r, e, &info);
+    r->stream = op_row(r->op)->may_stream && (p->body.stream || r->force_stream);
+    r->model = p->body.model;
+    r->estimate_in = p->body.estimate_in;
+    uint32_t out = p->body.max_output ? p->body.max_output
+                                      : r->worker->gateway->settings.reserve_output_default;
+    r->estimate_out = op_row(r->op)->generates ? out * p->body.n : 0;
+    return NEXT;
+}
+
+/* "a, b, c": names that the key may use, for the 404 answer. */
+static void list_models(const struct api_key *k, char *out, size_t cap)
+{
+    size_t at = 0, n = 0;
+    struct str name;
+    void *value;
+    out[0] = 0;
+    while (map_next(&k->tenant->exact, &at, &name, &value)) {
+        if (!key_allows_model(k, name))
+            continue;
+        int w = snprintf(out + n, cap - n, "%s%.*s", n ? ", " : "", STR_FMT(name));
+        if (w < 0 || (size_t)w >= cap - n)
+            return;
+        n += (size_t)w;
+    }
+}
+
+static enum step phase_resolve(struct request *r)
+{
+    struct worker *w = r->worker;
+    struct err_info info;
+    struct route route;
+    struct candidate scratch[CANDIDATES_MAX];
+    err_info_init(&info);
+    const struct api_key *k = snapshot_key(w->snapshot, r->plan->key_digest);
+    if (!k)
+        return refused(r, ERR_UNAUTHORIZED, &info); /* revoked while the body came in */
+    str_copy(info.field, sizeof info.field, STR("model"));
+    char name[128], models[320];
+    str_copy(name, sizeof name, r->model);
+    if (!snapshot_route(k->tenant, r->model, &route, scratch)) {
+        list_models(k, models, sizeof models);
+        (void)!err_set(&info, ERR_MODEL_NOT_FOUND, "The model '%s' does not exist. %s%s", name,
+                       models[0] ? "Available: " : "No model is configured.", models);
+        return refused(r, ERR_MODEL_NOT_FOUND, &info);
+    }
+    if (!key_allows_model(k, r->model)) {
+        (void)!err_set(&info, ERR_FORBIDDEN, "This API key may not use the model '%s'.", name);
+        return refused(r, ERR_FORBIDDEN, &info);
+    }
+    return NEXT;
+}
+
+static enum step phase_admit(struct request *r)
+{
+    if (r->worker->stopping)
+        return refused(r, ERR_SHUTDOWN, NULL);
+    struct ledger_admitted a = {
+        .tenant_id = r->tenant_id,
+        .user_id = r->user_id,
+        .key_id = r->key_id,
+        .at_ms = r->started_wall_ms,
+        .dialect = r->dialect,
+        .op = r->op,
+        .stream = r->stream,
+        .est_in = r->estimate_in,
+        .est_out = r->estimate_out,
+        .model = r->model,
+    };
+    memcpy(a.request_id, r->id, 16);
+    enum err e = journal_admitted(r->worker->ring, &a);
+    if (e)
+        return refused(r, e, NULL);
+    r->admitted = 1;
+    return NEXT;
+}
+
+static enum step phase_attempt(struct request *r)
+{
+    r->phase = PHASE_ATTEMPT;
+    r->plan->first_attempt_ms = loop_now_ms(r->worker->loop);
+    attempt_start(r);
+    return DONE;
+}
+
+static enum step (*const phases[])(struct request *) = {phase_parse, phase_resolve, phase_admit,
+                                                        phase_attempt};
+
+static void pipeline_run(struct request *r)
+{
+    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++)
+        if (phases[i](r) != NEXT)
+            return;
+}
+
+/* ---- the server's calls ------------------------------------------------------------------------ */
+
+static void on_step(struct message *m)
+{
+    struct request *r = (struct request *)((char *)m - offsetof(struct request, step));
+    if (r->phase == PHASE_END) { /* the caller went away while the step was on its way */
+        request_free(r);
+        return;
+    }
+    pipeline_run(r);
+}
+
+static void on_body(struct http_conn *c, struct str body)
+{
+    struct request *r = c->user;
+    r->plan->body.body = body;
+    if (body.n > PARSE_STEP_BYTES) {
+        r->phase = PHASE_PARSE;
+        r->step.run = on_step;
+        if (json_steps_new(&r->steps, body)) {
+            request_refuse(r, ERR_NOMEM, NULL);
+            return;
+        }
+    }
+    pipeline_run(r);
+}
+
+static void on_failed(struct http_conn *c, enum err e, const struct err_info *info)
+{
+    struct request *r = c->user;
+    if (!r)
+        return;
+    if (e != ERR_CLIENT_GONE) {
+        request_refuse(r, e, info);
+        return;
+    }
+    c->user = NULL;
+    r->conn = NULL;
+    if (r->admitted)
+        request_settle(r, LEDGER_CLIENT_GONE, r->head_sent ? 200 : 0, ERR_CLIENT_GONE);
+    if (r->phase == PHASE_PARSE) {
+        r->phase = PHASE_END; /* the step under way frees it */
+        return;
+    }
+    request_free(r);
+}
+
+static void on_malformed(struct http_conn *c, enum err e, const struct err_info *info)
+{
+    refuse_bare(c, e, info, NULL);
+}
+
+static void on_sent(struct http_conn *c)
+{
+    if (c->user)
+        relay_sent(c->user);
+}
+
+const struct http_service gateway_service = {on_head, on_body, on_failed, on_malformed, on_sent};

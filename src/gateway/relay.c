@@ -1,0 +1,533 @@
+/* relay: answers on their way from the upstream to the caller: held until the commit, then passed
+ * on as they come, and never made to look more complete than they are. */
+#include "gateway/request.h"
+
+#include <assert.h>
+
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "llm/dialect_openai.h"
+#include "net/gunzip.h"
+#include "net/sse.h"
+
+#define HOLD_EVENTS_MAX  64
+#define HOLD_BYTES_MAX   49152
+#define QUEUE_HIGH_BYTES 65536
+#define USAGE_RAW_MAX    2048
+#define DRAIN_MS         1000
+#define DECODED_MAX      (16u << 20)
+#define PROGRESS_MS      1000
+#define PROGRESS_TOKENS  1000
+
+static struct request *of_call(struct http_call *call)
+{
+    return (struct request *)((char *)call - offsetof(struct request, call));
+}
+
+/* ---- deadlines -------------------------------------------------------------------- */
+
+static void on_deadline(struct deadline *d);
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When something is to happen if nothing else does; UINT64_MAX: never. */
+static uint64_t upstream_due(const struct request *r)
+{
+    uint64_t started_ms = r->attempt_ns / 1000000;
+    if (r->phase == PHASE_DRAIN)
+        return r->last_up_ms + DRAIN_MS;
+    if (!r->stream && r->channel->total_ms)
+        return started_ms + r->channel->total_ms;
+    if (r->paused)
+        return UINT64_MAX;
+    if (r->phase == PHASE_ATTEMPT) {
+        uint64_t due = started_ms + r->ttft_ms;
+        return r->upstream_status ? sooner(due, r->last_up_ms + r->chunk_ms) : due;
+    }
+    return r->last_up_ms + r->chunk_ms;
+}
+
+static uint64_t ping_due(const struct request *r)
+{
+    uint32_t every_ms = r->worker->gateway->settings.ping_ms;
+    if (!r->stream || !r->ping || !every_ms || !r->conn || r->torn || r->paused)
+        return UINT64_MAX;
+    return r->last_down_ms + every_ms;
+}
+
+void relay_set_deadline(struct request *r)
+{
+    uint64_t due = sooner(upstream_due(r), ping_due(r));
+    if (due != UINT64_MAX)
+        deadline_set(r->worker->loop, &r->deadline, due, on_deadline);
+}
+
+/* ---- writing to the caller ---------------------------------------------------------- */
+
+bool relay_send_down(struct request *r, struct str data, bool last)
+{
+    bool ok;
+    r->last_down_ms = loop_now_ms(r->worker->loop);
+    if (!r->head_sent) {
+        r->head_sent = 1;
+        ok = http_stream_start(r->conn, 200,
+                               reply_headers(r, r->sse || r->stream ? "text/event-stream"
+                                                                    : "application/json"),
+                               data);
+        if (ok && last)
+            http_stream_finish(r->conn);
+    } else if (last) {
+        http_stream_write_last(r->conn, data);
+        ok = true;
+    } else {
+        ok = http_stream_write(r->conn, data);
+    }
+    if (last)
+        return true;
+    if (ok && !r->paused && tcp_queued(&r->conn->tcp) > QUEUE_HIGH_BYTES) {
+        r->paused = 1;
+        http_call_pause(&r->call);
+    }
+    return ok;
+}
+
+void relay_sent(struct request *r)
+{
+    if (!r->paused)
+        return;
+    r->paused = 0;
+    r->last_up_ms = loop_now_ms(r->worker->loop);
+    relay_set_deadline(r);
+    http_call_resume(&r->call);
+}
+
+void relay_commit(struct request *r)
+{
+    r->phase = PHASE_RELAY;
+    r->first_content_ns = clock_mono_ns();
+}
+
+/* After the first bytes have gone out (the reply's headers came from the plan). */
+static void shed_plan(struct request *r)
+{
+    if (!r->plan || http_call_sending(&r->call))
+        return;
+    r->plan = NULL;
+    r->model = r->deployment = r->usage_raw = STR_NULL;
+    arena_release(&r->arena);
+    mem_free(r->hold);
+    r->hold = NULL;
+    r->hold_n = r->hold_cap = 0;
+    if (r->body_bytes) {
+        atomic_fetch_sub_explicit(&r->worker->body_bytes, r->body_bytes, memory_order_relaxed);
+        r->body_bytes = 0;
+    }
+}
+
+/* The caller has its whole answer; the upstream's last bytes are awaited so that its connection can
+ * be used again. */
+static void drain(struct request *r)
+{
+    r->conn = NULL;
+    if (!r->call.conn) {
+        request_free(r);
+        return;
+    }
+    r->phase = PHASE_DRAIN;
+    if (r->paused) {
+        r->paused = 0;
+        http_call_resume(&r->call);
+    }
+    relay_set_deadline(r);
+}
+
+void relay_break(struct request *r, enum ledger_state state, enum err e,
+                 const struct err_info *info, const struct fault *fault)
+{
+    http_call_cancel(&r->call);
+    if (r->conn && r->head_sent) {
+        struct buf b;
+        buf_init(&b, 16384);
+        uint32_t tokens = r->tap.has_usage ? (uint32_t)usage_output_tokens(&r->tap.usage)
+                                           : estimate_tokens(&r->tap.out);
+        if (fault)
+            openai_fault_event(&b, r->op, fault, tokens, r->tap.next_sequence);
+        else
+            openai_error_event(&b, r->op, e, info, tokens, r->tap.next_sequence);
+        struct http_conn *c = r->conn;
+        r->conn = NULL;
+        if (!r->torn && !r->whole && !http_stream_write(c, buf_view(&b)))
+            r->torn = 1;
+        http_stream_break(c);
+        buf_release(&b);
+    }
+    request_settle(r, state, 200, e);
+    request_free(r);
+}
+
+bool relay_is_success(const struct request *r)
+{
+    return r->upstream_status >= 200 && r->upstream_status < 300;
+}
+
+/* ---- streams ---------------------------------------------------------------------------- */
+
+static bool hold(struct request *r, struct str raw)
+{
+    if (r->hold_n + raw.n > r->hold_cap) {
+        uint32_t cap = r->hold_cap ? r->hold_cap : 512;
+        while (cap < r->hold_n + raw.n)
+            cap *= 2;
+        char *p = mem_realloc(r->hold, cap);
+        if (!p)
+            return false;
+        r->hold = p;
+        r->hold_cap = cap;
+    }
+    memcpy(r->hold + r->hold_n, raw.p, raw.n);
+    r->hold_n += (uint32_t)raw.n;
+    r->hold_events++;
+    return true;
+}
+
+/* Sends what was held, if anything, and then run. */
+static bool flush_run(struct request *r, struct str run, bool last)
+{
+    if (r->hold_n) {
+        if (!hold(r, run)) {
+            relay_break(r, LEDGER_UPSTREAM_ERROR, ERR_NOMEM, NULL, NULL);
+            return false;
+        }
+        run = str_make(r->hold, r->hold_n);
+        r->hold_n = 0;
+    } else if (!run.n && !last) {
+        return true;
+    }
+    return relay_send_down(r, run, last);
+}
+
+static void keep_usage(struct request *r, struct str raw)
+{
+    if (raw.n > USAGE_RAW_MAX)
+        return;
+    if (raw.n > r->usage_raw.n) {
+        r->usage_raw = arena_dup(&r->arena, raw);
+        return;
+    }
+    memcpy((char *)r->usage_raw.p, raw.p, raw.n);
+    r->usage_raw.n = raw.n;
+}
+
+enum verdict { PASS, SKIP, LAST, STOP };
+
+/* What to do with one event; STOP: the attempt, or the request, is over. */
+static enum verdict judge(struct request *r, const struct sse_event *ev)
+{
+    static __thread struct openai_event e;
+    if (!ev->has_data)
+        return r->phase == PHASE_RELAY ? PASS : SKIP; /* a comment: it only fed the timer */
+    unsigned flags = openai_stream_event(&r->tap, str_c(r->channel->provider->name), ev->name,
+                                         ev->data, &e);
+    if (flags & (EV_ERROR | EV_BAD)) {
+        if (r->phase == PHASE_RELAY)
+            relay_break(r, LEDGER_UPSTREAM_ERROR, e.fault.err, NULL, &e.fault);
+        else
+            attempt_failed(r, &e.fault);
+        return STOP;
+    }
+    if (flags & EV_AFTER_END)
+        return SKIP;
+    bool swallow = (flags & EV_USAGE_ONLY) && r->swallow_usage;
+    if (r->phase == PHASE_ATTEMPT) {
+        bool lifecycle = (flags & EV_LIFECYCLE) && !(flags & (EV_CONTENT | EV_TERMINAL));
+        if (lifecycle && !swallow && r->hold_events < HOLD_EVENTS_MAX &&
+            r->hold_n + ev->raw.n <= HOLD_BYTES_MAX) {
+            if (hold(r, ev->raw))
+                return SKIP;
+            attempt_error(r, ERR_NOMEM, NULL);
+            return STOP;
+        }
+        if (!swallow)
+            relay_commit(r);
+    }
+    if (flags & EV_USAGE)
+        keep_usage(r, e.usage_raw);
+    if (flags & EV_TERMINAL)
+        return LAST;
+    return swallow ? SKIP : PASS;
+}
+
+/* Handles the complete events of `in` and leaves the unfinished tail in it. False: over. */
+static bool pass_events(struct request *r, struct str *in)
+{
+    struct sse_event ev;
+    struct str run = str_make(in->p, 0);
+    while (sse_next(in, &ev)) {
+        enum verdict v = r->torn ? PASS : SKIP;
+        if (!r->torn || ev.has_data)
+            v = judge(r, &ev);
+        switch (v) {
+        case PASS:
+            run.n = (size_t)(in->p - run.p);
+            break;
+        case SKIP: {
+            if (run.n && !flush_run(r, run, false))
+                return false;
+            run = str_make(in->p, 0);
+            break;
+        }
+        case LAST:
+            run.n = (size_t)(in->p - run.p);
+            if (!flush_run(r, run, true))
+                return false;
+            request_settle(r, LEDGER_COMPLETED, 200, ERR_OK);
+            drain(r);
+            return false;
+        case STOP:
+            return false;
+        }
+    }
+    return flush_run(r, run, false);
+}
+
+static bool keep_tail(struct request *r, struct str rest)
+{
+    mem_free(r->tail);
+    r->tail = NULL;
+    r->tail_n = 0;
+    if (!rest.n)
+        return true;
+    r->tail = mem_alloc(rest.n);
+    if (!r->tail)
+        return false;
+    memcpy(r->tail, rest.p, rest.n);
+    r->tail_n = (uint32_t)rest.n;
+    return true;
+}
+
+/* An event too long to be held goes on as it comes; a failure inside it can then only be told by
+ * the connection's end. */
+static bool tear(struct request *r, struct str rest)
+{
+    if (r->phase == PHASE_ATTEMPT)
+        relay_commit(r);
+    r->torn = 1;
+    return flush_run(r, rest, false);
+}
+
+static void stream_bytes(struct request *r, char *p, size_t n)
+{
+    char *joined = NULL;
+    if (r->tail_n) {
+        joined = mem_alloc(r->tail_n + n);
+        if (!joined) {
+            relay_break(r, LEDGER_UPSTREAM_ERROR, ERR_NOMEM, NULL, NULL);
+            return;
+        }
+        memcpy(joined, r->tail, r->tail_n);
+        memcpy(joined + r->tail_n, p, n);
+        p = joined;
+        n += r->tail_n;
+        r->tail_n = 0;
+    }
+    struct str in = str_make(p, n);
+    struct request *alive = r;
+    if (!pass_events(alive, &in)) {
+        mem_free(joined);
+        return;
+    }
+    bool ok;
+    if (in.n > SSE_EVENT_MAX)
+        ok = tear(r, in);
+    else
+        ok = keep_tail(r, in);
+    mem_free(joined);
+    if (!ok)
+        return;
+    if (r->phase == PHASE_RELAY && r->plan)
+        shed_plan(r);
+    if (!r->progressed || r->last_up_ms - r->progress_ms >= PROGRESS_MS ||
+        estimate_tokens(&r->tap.out) - r->progress_tokens >= PROGRESS_TOKENS)
+        settle_progress(r);
+}
+
+/* ---- the upstream's calls ------------------------------------------------------------------------ */
+
+/* Rate-limit headers of the upstream that a caller's SDK understands. */
+static void pass_headers(struct request *r, const struct http_head *h)
+{
+    static const struct str prefixes[] = {STR("retry-after"), STR("x-ratelimit-"),
+                                          STR("anthropic-ratelimit-")};
+    for (unsigned i = 0; i < h->n; i++) {
+        struct str name = h->f[i].name;
+        char c = str_lower(name.p[0]);
+        if (c != 'r' && c != 'x' && c != 'a')
+            continue;
+        for (size_t k = 0; k < 3; k++)
+            if (name.n >= prefixes[k].n && str_ieq(str_make(name.p, prefixes[k].n), prefixes[k])) {
+                r->plan->passed = arena_printf(&r->arena, "%.*s%.*s: %.*s\r\n",
+                                               STR_FMT(r->plan->passed), STR_FMT(name),
+                                               STR_FMT(h->f[i].value));
+                break;
+            }
+    }
+    r->plan->retry_after = arena_dup(&r->arena, http_get(h, HTTP_RETRY_AFTER));
+    r->plan->retry_after_ms = arena_dup(&r->arena, http_get(h, HTTP_RETRY_AFTER_MS));
+}
+
+static bool is_type(const struct http_head *h, struct str type)
+{
+    struct str t = http_get(h, HTTP_CONTENT_TYPE);
+    return t.n >= type.n && str_ieq(str_make(t.p, type.n), type);
+}
+
+/* An upstream that compresses in spite of identity is decoded. */
+static bool begin_decoding(struct request *r, struct str coding)
+{
+    gunzip_free(&r->gunzip);
+    if (gunzip_knows(coding))
+        r->gunzip = gunzip_new();
+    return r->gunzip != NULL;
+}
+
+/* Replaces the bytes by what they decode to. False: the attempt, or the request, is over. */
+static bool decode(struct request *r, char **p, size_t *n)
+{
+    static __thread struct buf out;
+    struct err_info info;
+    err_info_init(&info);
+    out.max = DECODED_MAX;
+    buf_reset(&out);
+    enum err e = gunzip_feed(r->gunzip, str_make(*p, *n), &out, &info);
+    if (!e) {
+        *p = out.p;
+        *n = out.n;
+        return out.n > 0;
+    }
+    buf_release(&out);
+    if (r->phase == PHASE_RELAY)
+        relay_break(r, LEDGER_UPSTREAM_ERROR, e, &info, NULL);
+    else
+        attempt_error(r, e, &info);
+    return false;
+}
+
+static void on_head(struct http_call *call, const struct http_head *h)
+{
+    struct request *r = of_call(call);
+    r->upstream_status = (int16_t)h->status;
+    r->last_up_ms = loop_now_ms(r->worker->loop);
+    r->head_ns = clock_mono_ns();
+    pass_headers(r, h);
+    r->sse = relay_is_success(r) && is_type(h, STR("text/event-stream"));
+    r->whole = !r->sse;
+    struct err_info info;
+    err_info_init(&info);
+    struct str coding = http_get(h, HTTP_CONTENT_ENCODING);
+    if (coding.n && !str_ieq(coding, STR("identity")) && !begin_decoding(r, coding)) {
+        (void)!err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is compressed in a way "
+                                                     "that was not asked for");
+        attempt_error(r, ERR_UPSTREAM_PROTOCOL, &info);
+    } else if (r->sse && !r->stream) {
+        (void)!err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream sent a stream nobody asked for");
+        attempt_error(r, ERR_UPSTREAM_PROTOCOL, &info);
+    } else if (r->whole && h->framing == HTTP_BODY_LENGTH && relay_is_success(r) &&
+               h->length <= r->worker->gateway->settings.max_held_bytes) {
+        r->plan->reply = arena_alloc(&r->arena, (size_t)h->length);
+        r->plan->reply_cap = r->plan->reply ? (size_t)h->length : 0;
+    }
+}
+
+static void on_body(struct http_call *call, char *p, size_t n)
+{
+    struct request *r = of_call(call);
+    if (r->phase == PHASE_DRAIN)
+        return;
+    r->last_up_ms = loop_now_ms(r->worker->loop);
+    if (r->gunzip && !decode(r, &p, &n))
+        return;
+    if (r->sse)
+        stream_bytes(r, p, n);
+    else
+        relay_whole_bytes(r, p, n);
+}
+
+static void ended_early(struct request *r, enum err e, const struct err_info *info)
+{
+    if (r->phase == PHASE_DRAIN) {
+        request_free(r);
+        return;
+    }
+    if (r->phase == PHASE_RELAY)
+        relay_break(r, e == ERR_UPSTREAM_INCOMPLETE ? LEDGER_INCOMPLETE : LEDGER_UPSTREAM_ERROR, e,
+                    info, NULL);
+    else
+        attempt_error(r, e, info);
+}
+
+static void on_end(struct http_call *call)
+{
+    struct request *r = of_call(call);
+    struct err_info info;
+    err_info_init(&info);
+    if (r->phase == PHASE_DRAIN || r->sse || (r->gunzip && !gunzip_ended(r->gunzip))) {
+        (void)!err_set(&info, ERR_UPSTREAM_INCOMPLETE,
+                       r->sse ? "the upstream ended the stream without its terminal event"
+                              : "the upstream's answer ended before it was complete");
+        ended_early(r, ERR_UPSTREAM_INCOMPLETE, &info);
+    } else {
+        relay_whole_end(r);
+    }
+}
+
+static void on_fail(struct http_call *call, enum err e, const struct err_info *info)
+{
+    ended_early(of_call(call), e, info);
+}
+
+const struct http_call_events relay_events = {on_head, on_body, on_end, on_fail};
+
+/* ---- time -------------------------------------------------------------------------------------------- */
+
+static void timed_out(struct request *r)
+{
+    struct err_info info;
+    err_info_init(&info);
+    if (r->phase == PHASE_DRAIN) {
+        request_free(r); /* closes the upstream's connection */
+        return;
+    }
+    (void)!err_set(&info, ERR_UPSTREAM_TIMEOUT, "the upstream was silent for too long");
+    if (r->phase == PHASE_RELAY)
+        relay_break(r, LEDGER_TIMEOUT, ERR_UPSTREAM_TIMEOUT, &info, NULL);
+    else
+        attempt_error(r, ERR_UPSTREAM_TIMEOUT, &info);
+}
+
+static void on_deadline(struct deadline *d)
+{
+    struct request *r = (struct request *)((char *)d - offsetof(struct request, deadline));
+    uint64_t now_ms = loop_now_ms(r->worker->loop);
+    if (upstream_due(r) <= now_ms) {
+        timed_out(r);
+        return;
+    }
+    if (ping_due(r) <= now_ms && !relay_send_down(r, OPENAI_PING, false))
+        return;
+    relay_set_deadline(r);
+}
+
+void relay_shutdown(struct request *r)
+{
+    if (r->phase == PHASE_RELAY || (r->phase == PHASE_ATTEMPT && r->head_sent))
+        relay_break(r, LEDGER_SHUTDOWN, ERR_SHUTDOWN, NULL, NULL);
+    else if (r->phase == PHASE_ATTEMPT)
+        attempt_error(r, ERR_SHUTDOWN, NULL);
+    else if (r->phase == PHASE_DRAIN)
+        request_free(r);
+    else if (r->phase == PHASE_BODY)
+        request_refuse(r, ERR_SHUTDOWN, NULL);
+}

@@ -1,0 +1,94 @@
+/* relay_whole: answers that are not streamed: held until they are known to be complete and valid, so
+ * that a broken one can still be tried elsewhere; one too long to be held is passed on as it comes. */
+#include "core/clock.h"
+#include "gateway/request.h"
+#include "llm/dialect_openai.h"
+
+#define ERROR_BODY_MAX 65536
+
+static bool gather(struct request *r, const char *p, size_t n)
+{
+    struct request_plan *pl = r->plan;
+    if (pl->reply_n + n > pl->reply_cap) {
+        size_t cap = pl->reply_cap ? pl->reply_cap * 2 : 4096;
+        while (cap < pl->reply_n + n)
+            cap *= 2;
+        char *q = arena_alloc(&r->arena, cap);
+        if (!q)
+            return false;
+        if (pl->reply_n)
+            memcpy(q, pl->reply, pl->reply_n);
+        pl->reply = q;
+        pl->reply_cap = cap;
+    }
+    memcpy(pl->reply + pl->reply_n, p, n);
+    pl->reply_n += n;
+    return true;
+}
+
+void relay_whole_bytes(struct request *r, const char *p, size_t n)
+{
+    if (r->phase == PHASE_RELAY) {
+        relay_send_down(r, str_make(p, n), false);
+        return;
+    }
+    if (!relay_is_success(r) && r->plan->reply_n + n > ERROR_BODY_MAX)
+        return; /* enough is known */
+    if (r->plan->reply_n + n <= r->worker->gateway->settings.max_held_bytes) {
+        if (!gather(r, p, n))
+            attempt_error(r, ERR_NOMEM, NULL);
+        return;
+    }
+    relay_commit(r);
+    r->tap.out.bytes = r->plan->reply_n; /* nothing better is known of a reply that is not held */
+    struct str first = str_make(r->plan->reply, r->plan->reply_n);
+    if (relay_send_down(r, first, false))
+        relay_send_down(r, str_make(p, n), false);
+}
+
+void relay_whole_end(struct request *r)
+{
+    static __thread struct fault f;
+    struct request_plan *p = r->plan;
+    struct str body = str_make(p ? p->reply : "", p ? p->reply_n : 0);
+    if (r->phase == PHASE_RELAY) {
+        struct http_conn *c = r->conn;
+        r->conn = NULL;
+        http_stream_finish(c);
+        request_settle(r, LEDGER_COMPLETED, 200, ERR_OK);
+        request_free(r);
+        return;
+    }
+    if (!relay_is_success(r)) {
+        struct fault_headers h = {.now_s = clock_wall_ms() / 1000};
+        h.retry_after = p->retry_after;
+        h.retry_after_ms = p->retry_after_ms;
+        fault_from_response(&f, str_c(r->channel->provider->name), r->upstream_status, &h, body);
+        attempt_failed(r, &f);
+        return;
+    }
+    struct openai_reply reply;
+    if (openai_reply_read(&reply, r->op, str_c(r->channel->provider->name), body, &f)) {
+        attempt_failed(r, &f);
+        return;
+    }
+    if (r->stream) { /* a stream was asked for */
+        struct err_info info;
+        err_info_init(&info);
+        (void)!err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is not an event stream");
+        attempt_error(r, ERR_UPSTREAM_PROTOCOL, &info);
+        return;
+    }
+    r->tap.has_usage = reply.has_usage;
+    r->tap.usage = reply.usage;
+    r->tap.out = reply.out;
+    r->usage_raw = reply.usage_raw;
+    uint64_t now_ns = clock_mono_ns();
+    r->first_content_ns = r->head_ns;
+    r->overhead_us += (uint32_t)((now_ns - r->head_ns) / 1000);
+    struct http_conn *c = r->conn;
+    r->conn = NULL;
+    http_reply(c, r->upstream_status, reply_headers(r, "application/json"), body);
+    request_settle(r, LEDGER_COMPLETED, r->upstream_status, ERR_OK);
+    request_free(r);
+}

@@ -1,0 +1,128 @@
+/* request: one call of one caller, from its head to its usage row.
+ *
+ * Belongs to its worker.  Before the commit everything it needs lies in its
+ * arena; at the commit what settlement needs stays in the struct and the rest is
+ * freed, so that a held stream costs little.  How a request ends is written in
+ * one place: request_settle(). */
+#ifndef LYSS_GATEWAY_REQUEST_H
+#define LYSS_GATEWAY_REQUEST_H
+
+#include "gateway/worker.h"
+#include "llm/classify.h"
+#include "llm/wire_openai_request.h"
+#include "llm/wire_openai_response.h"
+
+enum request_phase {
+    PHASE_BODY,     /* the body is coming in */
+    PHASE_PARSE,    /* a long body is being parsed in steps */
+    PHASE_ATTEMPT,  /* an upstream is asked; nothing is committed */
+    PHASE_RELAY,    /* committed: bytes flow */
+    PHASE_DRAIN,    /* the caller has its answer; the upstream's last bytes are awaited */
+    PHASE_END
+};
+
+#define TRIED_MAX 8
+
+/* What only the time before the commit needs; in the arena. */
+struct request_plan {
+    struct openai_request body;
+    struct openai_edits edits;
+    struct iovec iov[2 * (EDIT_IOV_MAX(OPENAI_EDITS_MAX) + 1)]; /* request, and room to send it */
+    uint8_t key_digest[32];
+    struct {
+        int64_t channel_id, credential_id;
+    } tried[TRIED_MAX];
+    unsigned tried_n;
+    struct fault fault;     /* of the last attempt */
+    struct str passed; /* upstream's rate-limit headers, for the reply */
+    struct str retry_after, retry_after_ms;
+    char *reply;            /* the answer's body as it comes */
+    size_t reply_n, reply_cap;
+    uint64_t first_attempt_ms;
+};
+
+struct request {
+    struct request *next, **prev; /* the worker's */
+    struct worker *worker;
+    struct http_conn *conn; /* NULL once the caller has its answer, or is gone */
+    struct http_call call;
+    struct channel *channel; /* ref, of the current attempt */
+    struct request_plan *plan; /* NULL after the commit */
+    struct arena arena;
+    struct deadline deadline;
+    struct message step; /* next parsing step */
+    struct json_steps *steps;
+    struct gunzip *gunzip; /* for an answer that is compressed */
+    uint8_t id[16];
+    uint8_t phase, op, dialect, attempts;
+    uint8_t stream, sse, swallow_usage, head_sent, torn, ping, paused, admitted, progressed, whole,
+        call_live, deployment_given, force_stream, settled;
+    int16_t upstream_status;
+    uint32_t overhead_us;
+    int64_t tenant_id, user_id, key_id, credential_id;
+    int64_t started_wall_ms;
+    uint64_t started_ns, attempt_ns, head_ns, first_content_ns; /* monotonic */
+    uint64_t last_up_ms, last_down_ms, progress_ms;     /* loop time */
+    uint64_t body_bytes; /* counted against the memory budget */
+    uint32_t progress_tokens;
+    uint32_t estimate_in, estimate_out;
+    uint32_t ttft_ms, chunk_ms;
+    char *upstream_model; /* own copy, after the commit */
+    struct openai_stream tap;
+    char *tail; /* unfinished event */
+    uint32_t tail_n;
+    char *hold; /* events held before the commit */
+    uint32_t hold_n, hold_cap, hold_events;
+    struct str usage_raw; /* in the arena */
+    struct str deployment, model; /* in the arena, before the commit */
+};
+
+/* ---- pipeline.c: from the head to the first attempt ---- */
+extern const struct http_service gateway_service;
+/* Answers with an error in the caller's dialect; before admission. */
+void request_refuse(struct request *r, enum err e, const struct err_info *info);
+/* Ends what the request still has and frees it. */
+void request_free(struct request *r);
+
+/* ---- attempt.c: the one loop of retry and failover ---- */
+void attempt_start(struct request *r);
+/* The current attempt has failed with `fault` before the commit: next one, or the final answer. */
+void attempt_failed(struct request *r, const struct fault *fault);
+/* The same for an error of ours. */
+void attempt_error(struct request *r, enum err e, const struct err_info *info);
+
+/* ---- relay.c: answers on their way to the caller ---- */
+extern const struct http_call_events relay_events;
+/* The caller's socket is empty again. */
+void relay_sent(struct request *r);
+void relay_set_deadline(struct request *r);
+/* Ends a stream (or a reply that has begun) that cannot be completed. */
+void relay_break(struct request *r, enum ledger_state state, enum err e, const struct err_info *info,
+                 const struct fault *fault);
+/* Ends whatever the request is doing because Lyss is stopping. */
+void relay_shutdown(struct request *r);
+
+/* Sends data (may be empty with `last`), the head in front of the first. False: the caller is
+ * gone, which the server tells on its next turn. */
+bool relay_send_down(struct request *r, struct str data, bool last);
+/* From here on nothing is retried. */
+void relay_commit(struct request *r);
+/* The upstream's status is 2xx. */
+bool relay_is_success(const struct request *r);
+
+/* ---- relay_whole.c ---- */
+void relay_whole_bytes(struct request *r, const char *p, size_t n);
+void relay_whole_end(struct request *r);
+
+/* ---- settle.c: how it ended ---- */
+/* Writes the one usage row, the metrics and the log line. status: what the caller got, 0: nothing. */
+void request_settle(struct request *r, enum ledger_state state, int status, enum err e);
+/* A failed attempt that will be followed by another. */
+void settle_attempt(struct request *r, enum err outcome);
+void settle_progress(struct request *r);
+
+/* ---- reply.c: heads of replies ---- */
+/* Header lines of a reply, in a buffer of the thread; content_type NULL: none. */
+struct str reply_headers(struct request *r, const char *content_type);
+
+#endif

@@ -1,0 +1,150 @@
+/* settle: how a request ended, told once: to the ledger, the metrics and the log.
+ *
+ * Charging follows one rule for every end: what the upstream reported if it
+ * did; else what was counted, marked as estimated; nothing where no byte of the
+ * upstream came back. */
+#include <assert.h>
+#include <stdio.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/rng.h"
+#include "gateway/request.h"
+
+static struct ledger_counters counters(const struct request *r, bool *estimated)
+{
+    struct ledger_counters c = {0};
+    *estimated = false;
+    if (r->tap.has_usage) {
+        const struct usage *u = &r->tap.usage;
+#define X(field) c.field = u->field;
+        LEDGER_COUNTERS(X)
+#undef X
+    } else if (r->upstream_status >= 200 && r->upstream_status < 300) {
+        c.in_uncached = r->estimate_in;
+        c.out_text = estimate_tokens(&r->tap.out);
+        *estimated = true;
+    }
+    return c;
+}
+
+static struct str upstream_model(const struct request *r)
+{
+    if (r->upstream_model)
+        return str_c(r->upstream_model);
+    return r->plan && r->channel ? r->model : STR_NULL;
+}
+
+static int64_t ttft_us(const struct request *r)
+{
+    return r->first_content_ns ? (int64_t)(r->first_content_ns - r->started_ns) / 1000 : 0;
+}
+
+void settle_attempt(struct request *r, enum err outcome)
+{
+    bool estimated;
+    uint64_t now_ns = clock_mono_ns();
+    struct ledger_attempt a = {
+        .number = r->attempts,
+        .channel_id = r->channel ? r->channel->id : 0,
+        .credential_id = r->credential_id,
+        .status = r->upstream_status,
+        .outcome = (uint16_t)outcome,
+        .start_ms = r->started_wall_ms + (int64_t)(r->attempt_ns - r->started_ns) / 1000000,
+        .ttft_us = outcome ? 0 : ttft_us(r),
+        .total_us = (int64_t)(now_ns - r->attempt_ns) / 1000,
+        .upstream_model = upstream_model(r),
+    };
+    memcpy(a.request_id, r->id, 16);
+    a.c = counters(r, &estimated);
+    a.estimated = estimated;
+    journal_attempt(r->worker->ring, &a);
+    counter_add(&r->worker->metrics.retries, outcome != ERR_OK);
+}
+
+void settle_progress(struct request *r)
+{
+    bool estimated;
+    struct ledger_progress p = {.channel_id = r->channel->id, .credential_id = r->credential_id};
+    memcpy(p.request_id, r->id, 16);
+    p.so_far = counters(r, &estimated);
+    journal_progress(r->worker->ring, &p);
+    r->progressed = 1;
+    r->progress_ms = loop_now_ms(r->worker->loop);
+    r->progress_tokens = estimate_tokens(&r->tap.out);
+}
+
+static void count(struct request *r, const struct ledger_settled *s)
+{
+    struct worker_metrics *m = &r->worker->metrics;
+    counter_add(&m->requests[r->op][s->state], 1);
+    counter_add(&m->statuses[s->status / 100 % STATUS_CLASSES], 1);
+    counter_add(&m->attempts, r->attempts);
+    unsigned i = 0;
+#define X(field) counter_add(&m->tokens[i++], (uint64_t)s->c.field);
+    LEDGER_COUNTERS(X)
+#undef X
+    histogram_record(&m->total_us, (uint64_t)s->total_us);
+    if (s->ttft_us > 0)
+        histogram_record(&m->ttft_us, (uint64_t)s->ttft_us);
+    histogram_record(&m->overhead_us, r->overhead_us);
+    if (!r->channel)
+        return;
+    struct channel_cell *cell = r->channel->cell;
+    atomic_fetch_add_explicit(&cell->requests, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&cell->in_tokens, (uint64_t)s->c.in_uncached, memory_order_relaxed);
+    atomic_fetch_add_explicit(&cell->out_tokens, (uint64_t)s->c.out_text, memory_order_relaxed);
+}
+
+static void write_log(const struct request *r, const struct ledger_settled *s)
+{
+    const struct gateway_settings *set = &r->worker->gateway->settings;
+    if (!set->log_requests && !(set->log_errors && s->state != LEDGER_COMPLETED))
+        return;
+    char id[37];
+    uuid_format(r->id, id);
+    log_event(s->state == LEDGER_COMPLETED ? LOG_INFO : LOG_WARN, "request.end",
+              LOG_STR("request_id", str_c(id)), LOG_I64("tenant_id", r->tenant_id),
+              LOG_I64("user_id", r->user_id), LOG_I64("key_id", r->key_id),
+              LOG_STR("op", str_c(op_row(r->op)->name)),
+              LOG_STR("channel", r->channel ? r->channel->name : STR_NULL),
+              LOG_I64("attempts", r->attempts), LOG_I64("status", s->status),
+              LOG_STR("state", str_c(ledger_state_name(s->state))),
+              LOG_STR("error", str_c(s->err ? err_name(s->err) : "")),
+              LOG_I64("ttft_us", s->ttft_us), LOG_I64("total_us", s->total_us),
+              LOG_I64("overhead_us", s->overhead_us), LOG_I64("input_tokens", s->c.in_uncached),
+              LOG_I64("output_tokens", s->c.out_text));
+}
+
+void request_settle(struct request *r, enum ledger_state state, int status, enum err e)
+{
+    assert(r->admitted && !r->settled);
+    r->settled = 1;
+    bool estimated;
+    struct ledger_settled s = {
+        .state = (uint8_t)state,
+        .attempts = r->attempts,
+        .status = status,
+        .err = (uint16_t)e,
+        .ended_ms = clock_wall_ms(),
+        .ttft_us = ttft_us(r),
+        .total_us = (int64_t)(clock_mono_ns() - r->started_ns) / 1000,
+        .overhead_us = r->overhead_us,
+        .channel_id = r->channel ? r->channel->id : 0,
+        .credential_id = r->credential_id,
+        .upstream_model = upstream_model(r),
+        .usage_json = r->usage_raw,
+    };
+    memcpy(s.request_id, r->id, 16);
+    s.c = counters(r, &estimated);
+    s.estimated = estimated;
+    if (r->attempts > 1)
+        settle_attempt(r, e);
+    journal_settled(r->worker->ring, &s);
+    count(r, &s);
+    write_log(r, &s);
+    if (r->call_live) {
+        r->call_live = 0;
+        atomic_fetch_sub_explicit(&r->channel->cell->in_flight, 1, memory_order_relaxed);
+    }
+}

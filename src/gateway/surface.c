@@ -1,0 +1,108 @@
+/* surface: paths are a prefix that says whose shape it is, and an operation behind it. */
+#include "gateway/surface.h"
+
+static const struct str prefixes[] = {
+    STR("/v1"), STR("/api/v1/proxy/v1"), STR("/api/v1/proxy"), STR("/api/v1"),
+    STR("/openai/v1"), STR("/openai"),
+};
+
+static const struct {
+    struct str path;
+    enum page page;
+} pages[] = {
+    {STR("/"), PAGE_ROOT},
+    {STR("/health"), PAGE_HEALTH},
+    {STR("/health/live"), PAGE_LIVE},
+    {STR("/health/ready"), PAGE_READY},
+    {STR("/metrics"), PAGE_METRICS},
+};
+
+/* Operation of a path behind its prefix. */
+static bool match_op(struct str rest, struct surface *out)
+{
+    if (str_eq(rest, STR("/chat/completions/stream"))) {
+        out->op = OP_CHAT;
+        out->force_stream = true;
+        return true;
+    }
+    for (enum llm_op op = OP_NONE + 1; op < OP_COUNT; op++)
+        if (op != OP_MODEL && str_eq(rest, str_c(op_row(op)->path))) {
+            out->op = op;
+            return true;
+        }
+    if (str_starts(rest, STR("/models/")) && rest.n > 8) {
+        out->op = OP_MODEL;
+        out->name = str_from(rest, 8);
+        return true;
+    }
+    return false;
+}
+
+static bool match(struct str path, struct surface *out)
+{
+    static const struct str deployments = STR("/openai/deployments/");
+    if (str_starts(path, deployments)) {
+        struct str rest = str_from(path, deployments.n);
+        ptrdiff_t slash = str_chr(rest, '/');
+        if (slash <= 0 || !match_op(str_from(rest, (size_t)slash), out) || out->name.p ||
+            out->op == OP_MODELS)
+            return false;
+        out->name = str_make(rest.p, (size_t)slash);
+        return true;
+    }
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (str_starts(path, prefixes[i]) && match_op(str_from(path, prefixes[i].n), out))
+            return true;
+    return false;
+}
+
+enum err surface_find(struct str method, struct str path, struct surface *out, const char **allow)
+{
+    *out = (struct surface){.dialect = DIALECT_OPENAI};
+    bool get = str_eq(method, STR("GET"));
+    out->head = str_eq(method, STR("HEAD"));
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
+        if (str_eq(path, pages[i].path)) {
+            *allow = "GET, HEAD";
+            out->page = pages[i].page;
+            return get || out->head ? ERR_OK : ERR_METHOD_NOT_ALLOWED;
+        }
+    if (!match(path, out))
+        return ERR_NOT_FOUND;
+    bool post = op_row(out->op)->has_body;
+    *allow = post ? "POST" : "GET, HEAD";
+    if (post ? str_eq(method, STR("POST")) : get || out->head)
+        return ERR_OK;
+    return ERR_METHOD_NOT_ALLOWED;
+}
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = str_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool surface_decode(struct str in, struct arena *a, struct str *out)
+{
+    char *to = arena_alloc(a, in.n + 1);
+    size_t n = 0;
+    if (!to)
+        return false;
+    for (size_t i = 0; i < in.n; i++) {
+        int c = (unsigned char)in.p[i];
+        if (c == '%') {
+            if (i + 2 >= in.n || hex(in.p[i + 1]) < 0 || hex(in.p[i + 2]) < 0)
+                return false;
+            c = hex(in.p[i + 1]) << 4 | hex(in.p[i + 2]);
+            i += 2;
+        }
+        if (c < ' ' || c == 0x7f)
+            return false;
+        to[n++] = (char)c;
+    }
+    to[n] = 0;
+    *out = str_make(to, n);
+    return true;
+}

@@ -1,0 +1,26 @@
+/* surface: which paths are served, and as what. Constant tables and pure functions; any thread. */
+#ifndef LYSS_GATEWAY_SURFACE_H
+#define LYSS_GATEWAY_SURFACE_H
+
+#include "core/arena.h"
+#include "core/err.h"
+#include "llm/op.h"
+
+enum page { PAGE_NONE, PAGE_ROOT, PAGE_HEALTH, PAGE_LIVE, PAGE_READY, PAGE_METRICS };
+
+struct surface {
+    enum page page; /* a page of the gateway's own, without a credential */
+    enum llm_op op;
+    enum dialect dialect;
+    bool force_stream;
+    bool head; /* a HEAD request: the answer has no body */
+    struct str name; /* still percent-encoded: a deployment, or a model's id; p NULL: none */
+};
+
+/* ERR_NOT_FOUND; ERR_METHOD_NOT_ALLOWED with *allow (a constant) for a path that has another method. */
+enum err surface_find(struct str method, struct str path, struct surface *out,
+                      const char **allow) MUST_CHECK;
+/* Decodes %XX once. False: malformed, or a control character. */
+bool surface_decode(struct str in, struct arena *a, struct str *out);
+
+#endif

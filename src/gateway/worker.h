@@ -1,0 +1,97 @@
+/* worker: one thread of the data plane: a loop, its listener, its connections, its upstream pool.
+ *
+ * Everything in struct worker belongs to the worker's thread, but for what is
+ * marked otherwise.  Start, swap and stop are called by the control thread. */
+#ifndef LYSS_GATEWAY_WORKER_H
+#define LYSS_GATEWAY_WORKER_H
+
+#include <pthread.h>
+
+#include "core/map.h"
+#include "gateway/cells.h"
+#include "gateway/metrics.h"
+#include "gateway/snapshot.h"
+#include "net/dns.h"
+#include "net/http_client.h"
+#include "net/http_server.h"
+#include "store/apikey.h"
+#include "store/journal.h"
+
+struct demo;
+struct gateway;
+struct request;
+
+/* Process settings that the data plane reads; set before the first worker starts. */
+struct gateway_settings {
+    unsigned workers;
+    uint64_t max_body_bytes, max_held_bytes, memory_budget_bytes;
+    uint32_t head_ms, idle_ms, body_stall_ms, body_min_bytes_per_s, write_stall_ms, linger_ms;
+    uint32_t dns_ms, connect_ms, ttft_ms, chunk_ms, total_ms, ping_ms, pool_idle_ms;
+    uint32_t attempts_max, retry_wall_ms, stop_ms;
+    uint32_t reserve_output_default;
+    bool log_requests, log_errors; /* a line for each request, or for each failed one */
+    bool demo;                     /* the built-in demo upstream is to be had */
+    const char *environment;
+};
+
+struct worker {
+    struct gateway *gateway;
+    unsigned index;
+    pthread_t thread;
+    struct loop *loop;
+    struct tcp_listener listener;
+    struct http_server server;
+    struct http_client client;
+    struct dns *dns;
+    struct demo *demo; /* NULL: none */
+    struct snapshot *snapshot; /* the newest given */
+    struct journal_ring *ring;
+    struct apikey_hasher hasher;
+    struct map origins;    /* "https://host:port" → struct http_origin */
+    struct map round_robin; /* tenant and model → struct balance_state with its key behind it */
+    struct request *requests; /* all that are under way */
+    unsigned requests_n;
+    bool stopping;
+    struct deadline stop_deadline;
+    uint64_t stop_by_ms;
+    _Atomic unsigned connections; /* read by other workers, to pass descriptors on */
+    _Atomic uint64_t body_bytes;  /* of requests under way; read by all */
+    struct worker_metrics metrics; /* written by this worker, read by any */
+};
+
+struct gateway {
+    struct gateway_settings settings;
+    struct worker *workers[WORKERS_MAX];
+    struct cells *cells;
+    struct journal *journal;
+    struct guard guard;
+    struct cidr_list metrics_allow;
+    struct tls_context *server_tls;
+    _Atomic(struct tls_context *) client_tls; /* NULL until the first https channel appears */
+    const struct apikey_pepper *pepper;
+    _Atomic bool ready, database_ok;
+    _Atomic int64_t upstream_open, upstream_connects; /* all workers' */
+    const char *dns_servers; /* NULL: the system's */
+    struct dns_hosts *hosts;
+    int (*demo_open)(void *worker); /* a connected descriptor to the demo upstream; NULL: none */
+    int64_t started_ms;
+};
+
+/* Makes worker `index` with its first snapshot (a ref is taken); g->journal is running. All workers
+ * are made before the first one starts. */
+enum err worker_new(struct gateway *g, unsigned index, struct snapshot *snapshot,
+                    struct err_info *info) MUST_CHECK;
+/* Takes a listening descriptor and starts the thread. */
+enum err worker_start(struct worker *w, int listen_fd, struct err_info *info) MUST_CHECK;
+/* Gives every worker the snapshot; takes the caller's ref. */
+void gateway_publish(struct gateway *g, struct snapshot *snapshot);
+/* Stops accepting, ends what is idle at once and streams in-band, within settings.stop_ms; joins all
+ * threads and frees the workers. */
+void gateway_stop(struct gateway *g);
+
+/* The calling worker's own origin for a channel; NULL: no memory. */
+struct http_origin *worker_origin(struct worker *w, struct channel *ch);
+/* The calling worker's state of a stateful algorithm for a route. NULL: no memory. */
+struct balance_state *worker_balance_state(struct worker *w, int64_t tenant_id, struct str model);
+
+#endif
