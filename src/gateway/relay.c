@@ -193,9 +193,11 @@ static bool hold(struct request *r, struct str raw)
     return true;
 }
 
-/* Sends what was held, if anything, and then run. */
+/* Sends what was held, if anything, and then run; an empty run leaves what is held where it is. */
 static bool flush_run(struct request *r, struct str run, bool last)
 {
+    if (!run.n && !last)
+        return true;
     if (r->hold_n) {
         if (!hold(r, run)) {
             relay_break(r, LEDGER_UPSTREAM_ERROR, ERR_NOMEM, NULL, NULL);
@@ -203,8 +205,6 @@ static bool flush_run(struct request *r, struct str run, bool last)
         }
         run = str_make(r->hold, r->hold_n);
         r->hold_n = 0;
-    } else if (!run.n && !last) {
-        return true;
     }
     return relay_send_down(r, run, last);
 }
@@ -223,21 +223,18 @@ static void keep_usage(struct request *r, struct str raw)
 
 enum verdict { PASS, SKIP, LAST, STOP };
 
-/* What to do with one event; STOP: the attempt, or the request, is over. */
-static enum verdict judge(struct request *r, const struct sse_event *ev)
+/* What to do with one event. STOP: the attempt, or the request, has failed by *fault; what came
+ * before the event is still to be passed on. */
+static enum verdict judge(struct request *r, const struct sse_event *ev, struct fault **fault)
 {
     static __thread struct openai_event e;
+    *fault = &e.fault;
     if (!ev->has_data)
         return r->phase == PHASE_RELAY ? PASS : SKIP; /* a comment: it only fed the timer */
     unsigned flags = openai_stream_event(&r->tap, str_c(r->channel->provider->name), ev->name,
                                          ev->data, &e);
-    if (flags & (EV_ERROR | EV_BAD)) {
-        if (r->phase == PHASE_RELAY)
-            relay_break(r, LEDGER_UPSTREAM_ERROR, e.fault.err, NULL, &e.fault);
-        else
-            attempt_failed(r, &e.fault);
+    if (flags & (EV_ERROR | EV_BAD))
         return STOP;
-    }
     if (flags & EV_AFTER_END)
         return SKIP;
     bool swallow = (flags & EV_USAGE_ONLY) && r->swallow_usage;
@@ -247,7 +244,7 @@ static enum verdict judge(struct request *r, const struct sse_event *ev)
             r->hold_n + ev->raw.n <= HOLD_BYTES_MAX) {
             if (hold(r, ev->raw))
                 return SKIP;
-            attempt_error(r, ERR_NOMEM, NULL);
+            fault_from_err(&e.fault, ERR_NOMEM, NULL);
             return STOP;
         }
         if (!swallow)
@@ -265,10 +262,11 @@ static bool pass_events(struct request *r, struct str *in)
 {
     struct sse_event ev;
     struct str run = str_make(in->p, 0);
+    struct fault *fault;
     while (sse_next(in, &ev)) {
         enum verdict v = r->torn ? PASS : SKIP;
         if (!r->torn || ev.has_data)
-            v = judge(r, &ev);
+            v = judge(r, &ev, &fault);
         switch (v) {
         case PASS:
             run.n = (size_t)(in->p - run.p);
@@ -287,6 +285,12 @@ static bool pass_events(struct request *r, struct str *in)
             drain(r);
             return false;
         case STOP:
+            if (!flush_run(r, run, false))
+                return false;
+            if (r->phase == PHASE_RELAY)
+                relay_break(r, LEDGER_UPSTREAM_ERROR, fault->err, NULL, fault);
+            else
+                attempt_failed(r, fault);
             return false;
         }
     }
