@@ -8,6 +8,7 @@
 #include "gateway/request.h"
 #include "llm/dialect_openai.h"
 #include "net/gunzip.h"
+#include "net/scratch.h"
 
 struct choice {
     struct channel *channel; /* lent by the snapshot */
@@ -106,28 +107,26 @@ static bool choose(struct request *r, struct choice *out, struct reasons *why)
 static enum err write_head(struct request *r, const struct choice *c, size_t length,
                            struct str *out, struct err_info *info)
 {
-    static __thread struct buf b;
+    struct buf *b = scratch_buf(SCRATCH_CALL_HEAD, 16384);
     const struct channel *ch = c->channel;
-    b.max = 16384;
-    buf_reset(&b);
-    buf_lit(&b, "POST ");
-    enum err e = provider_target(ch->provider, &ch->at, r->op, c->upstream, &b, info);
+    buf_lit(b, "POST ");
+    enum err e = provider_target(ch->provider, &ch->at, r->op, c->upstream, b, info);
     if (e)
         return e;
-    buf_lit(&b, " HTTP/1.1\r\nHost: ");
-    buf_str(&b, ch->authority);
-    buf_lit(&b, "\r\n");
-    buf_str(&b, secret_expose(&c->credential->header));
+    buf_lit(b, " HTTP/1.1\r\nHost: ");
+    buf_str(b, ch->authority);
+    buf_lit(b, "\r\n");
+    buf_str(b, secret_expose(&c->credential->header));
     if (r->stream)
-        buf_lit(&b, "Accept: text/event-stream\r\n");
-    buf_lit(&b, "Content-Type: application/json\r\nAccept-Encoding: identity\r\n"
+        buf_lit(b, "Accept: text/event-stream\r\n");
+    buf_lit(b, "Content-Type: application/json\r\nAccept-Encoding: identity\r\n"
                 "User-Agent: lyss/" LYSS_VERSION "\r\nContent-Length: ");
-    buf_u64(&b, length);
-    buf_lit(&b, "\r\n\r\n");
-    if (!buf_failed(&b))
-        *out = arena_dup(&r->arena, buf_view(&b));
-    explicit_bzero(b.p, b.n);
-    return buf_failed(&b) || arena_failed(&r->arena) ? ERR_NOMEM : ERR_OK;
+    buf_u64(b, length);
+    buf_lit(b, "\r\n\r\n");
+    if (!buf_failed(b))
+        *out = arena_dup(&r->arena, buf_view(b));
+    explicit_bzero(b->p, b->n);
+    return buf_failed(b) || arena_failed(&r->arena) ? ERR_NOMEM : ERR_OK;
 }
 
 static enum err launch(struct request *r, const struct choice *c, struct err_info *info)
@@ -233,12 +232,10 @@ static enum ledger_state end_state(enum err e)
 
 static void answer_fault(struct request *r, const struct fault *f)
 {
-    static __thread struct buf b;
+    struct buf *b = scratch_buf(SCRATCH_REPLY_BODY, 16384);
     char id[37];
     uuid_format(r->id, id);
-    b.max = 16384;
-    buf_reset(&b);
-    openai_fault_body(&b, f, str_make(id, 36));
+    openai_fault_body(b, f, str_make(id, 36));
     struct buf h;
     buf_init(&h, 16384);
     buf_str(&h, reply_headers(r, "application/json"));
@@ -246,7 +243,7 @@ static void answer_fault(struct request *r, const struct fault *f)
         buf_printf(&h, "Retry-After: %lld\r\n", (long long)(f->retry_ms + 999) / 1000);
     struct http_conn *c = r->conn;
     r->conn = NULL;
-    http_reply(c, f->status, buf_view(&h), buf_view(&b));
+    http_reply(c, f->status, buf_view(&h), buf_view(b));
     buf_release(&h);
 }
 

@@ -14,24 +14,23 @@
 #include "gateway/surface.h"
 #include "llm/dialect_openai.h"
 #include "net/gunzip.h"
+#include "net/scratch.h"
 
 #define PARSE_STEP_BYTES  (1u << 20)
 #define ARENA_EXTRA_BYTES (8u << 20)
 #define BIG_BODY_BYTES    65536
+#define ERROR_BODY_MAX    65536
 
 enum step { NEXT, WAIT, DONE };
 
 /* ---- answers of our own ---------------------------------------------------------- */
 
-static __thread struct buf error_buf;
-
 static void reply_error(struct http_conn *c, struct str id, struct str headers, enum err e,
                         const struct err_info *info, const char *allow)
 {
     struct buf h;
-    error_buf.max = 1 << 16;
-    buf_reset(&error_buf);
-    openai_error_body(&error_buf, e, info, id);
+    struct buf *body = scratch_buf(SCRATCH_REPLY_BODY, ERROR_BODY_MAX);
+    openai_error_body(body, e, info, id);
     buf_init(&h, 8192);
     buf_str(&h, headers);
     buf_lit(&h, "Content-Type: application/json\r\n");
@@ -43,7 +42,7 @@ static void reply_error(struct http_conn *c, struct str id, struct str headers, 
         buf_printf(&h, "Retry-After: %lld\r\n", (long long)(info->retry_ms + 999) / 1000);
     else if (e == ERR_OVERLOADED || e == ERR_NOMEM)
         buf_lit(&h, "Retry-After: 1\r\n");
-    http_reply(c, err_status(e), buf_view(&h), buf_view(&error_buf));
+    http_reply(c, err_status(e), buf_view(&h), buf_view(body));
     buf_release(&h);
 }
 

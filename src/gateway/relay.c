@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "llm/dialect_openai.h"
 #include "net/gunzip.h"
+#include "net/scratch.h"
 #include "net/sse.h"
 
 #define HOLD_EVENTS_MAX  64
@@ -400,18 +401,15 @@ static bool begin_decoding(struct request *r, struct str coding)
 /* Replaces the bytes by what they decode to. False: the attempt, or the request, is over. */
 static bool decode(struct request *r, char **p, size_t *n)
 {
-    static __thread struct buf out;
+    struct buf *out = scratch_buf(SCRATCH_DECODED, DECODED_MAX);
     struct err_info info;
     err_info_init(&info);
-    out.max = DECODED_MAX;
-    buf_reset(&out);
-    enum err e = gunzip_feed(r->gunzip, str_make(*p, *n), &out, &info);
+    enum err e = gunzip_feed(r->gunzip, str_make(*p, *n), out, &info);
     if (!e) {
-        *p = out.p;
-        *n = out.n;
-        return out.n > 0;
+        *p = out->p;
+        *n = out->n;
+        return out->n > 0;
     }
-    buf_release(&out);
     if (r->phase == PHASE_RELAY)
         relay_break(r, LEDGER_UPSTREAM_ERROR, e, &info, NULL);
     else

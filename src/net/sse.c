@@ -1,9 +1,7 @@
 /* sse: finds event borders with one memchr a line; a usual event is one data line and a blank one. */
 #include "net/sse.h"
 
-#include "core/buf.h"
-
-static __thread struct buf joined;
+#include "net/scratch.h"
 
 static bool field(struct str line, struct str name, struct str *value)
 {
@@ -14,7 +12,8 @@ static bool field(struct str line, struct str name, struct str *value)
     return true;
 }
 
-static void take_line(struct sse_event *ev, struct str line, unsigned *data_lines)
+static void take_line(struct sse_event *ev, struct str line, unsigned *data_lines,
+                      struct buf **joined)
 {
     struct str v;
     if (field(line, STR("data"), &v)) {
@@ -24,13 +23,12 @@ static void take_line(struct sse_event *ev, struct str line, unsigned *data_line
             return;
         }
         if (*data_lines == 2) {
-            joined.max = SSE_EVENT_MAX * 2;
-            buf_reset(&joined);
-            buf_str(&joined, ev->data);
+            *joined = scratch_buf(SCRATCH_SSE_DATA, SSE_EVENT_MAX * 2);
+            buf_str(*joined, ev->data);
         }
-        buf_char(&joined, '\n');
-        buf_str(&joined, v);
-        ev->data = buf_view(&joined);
+        buf_char(*joined, '\n');
+        buf_str(*joined, v);
+        ev->data = buf_view(*joined);
     } else if (field(line, STR("event"), &v)) {
         ev->name = v;
     }
@@ -41,6 +39,7 @@ bool sse_next(struct str *in, struct sse_event *ev)
     *ev = (struct sse_event){0};
     size_t at = 0;
     unsigned data_lines = 0;
+    struct buf *joined = NULL;
     while (at < in->n) {
         const char *nl = memchr(in->p + at, '\n', in->n - at);
         if (!nl)
@@ -51,7 +50,7 @@ bool sse_next(struct str *in, struct sse_event *ev)
         if (line.n && line.p[line.n - 1] == '\r')
             line.n--;
         if (line.n) {
-            take_line(ev, line, &data_lines);
+            take_line(ev, line, &data_lines, &joined);
             continue;
         }
         ev->raw = str_make(in->p, at);
