@@ -38,6 +38,11 @@ static const struct str known_names[HTTP_KNOWN_COUNT] = {
     [HTTP_RETRY_AFTER_MS] = STR("retry-after-ms"),
 };
 
+bool http_is_token(char c)
+{
+    return classes[(uint8_t)c] & TOKEN;
+}
+
 /* ---- finding the end ------------------------------------------------------- */
 
 static enum err check_line(struct str text, size_t from, size_t to, bool request,
@@ -54,18 +59,17 @@ static enum err check_line(struct str text, size_t from, size_t to, bool request
 enum err http_head_find(struct str text, size_t *scan, bool request, struct err_info *info)
 {
     size_t line = *scan; /* start of the line being looked at */
+    if (request && line == 0 && text.n && !http_is_token(text.p[0]) && text.p[0] != '\r')
+        return err_set(info, ERR_BAD_REQUEST, "this is not an HTTP request");
     for (;;) {
         const char *nl = line < text.n ? memchr(text.p + line, '\n', text.n - line) : NULL;
         size_t end = nl ? (size_t)(nl - text.p) : text.n;
         enum err e = check_line(text, line, end, request, info);
         if (e)
             return e;
-        if (end > HTTP_HEAD_MAX)
+        if (end >= HTTP_HEAD_MAX)
             return err_set(info, ERR_HEAD_TOO_LARGE, "the header block is larger than %d bytes",
                            HTTP_HEAD_MAX);
-        if (line == 0 && text.n && request && !(classes[(uint8_t)text.p[0]] & TOKEN) &&
-            text.p[0] != '\r')
-            return err_set(info, ERR_BAD_REQUEST, "this is not an HTTP request");
         if (!nl) {
             *scan = line;
             return ERR_AGAIN;
@@ -98,7 +102,7 @@ static void note_known(struct http_head *h, struct str name)
             if (!h->known[k])
                 h->known[k] = (uint8_t)h->n;
             else if (k == HTTP_HOST)
-                h->known[k] = UINT8_MAX; /* twice */
+                h->host_twice = true;
             return;
         }
 }
@@ -106,6 +110,7 @@ static void note_known(struct http_head *h, struct str name)
 static enum err parse_fields(struct http_head *h, struct str s, struct err_info *info)
 {
     h->n = 0;
+    h->host_twice = false;
     memset(h->known, 0, sizeof h->known);
     while (s.n > 2) { /* the last CRLF is the empty line */
         const char *cr = memchr(s.p, '\r', s.n);
@@ -144,6 +149,19 @@ static bool is_field(const struct http_field *f, enum http_known k)
     return str_ieq(f->name, known_names[k]);
 }
 
+static bool wants_keep_alive(const struct http_head *h)
+{
+    bool keep = h->minor >= 1;
+    if (http_has(h, HTTP_CONNECTION))
+        for (unsigned i = 0; i < h->n; i++)
+            if (is_field(&h->f[i], HTTP_CONNECTION)) {
+                if (list_has(h->f[i].value, STR("close")))
+                    return false;
+                keep |= list_has(h->f[i].value, STR("keep-alive"));
+            }
+    return keep;
+}
+
 /* RFC 9112, 6: which of the framing fields holds; anything ambiguous is refused. */
 static enum err parse_framing(struct http_head *h, struct err_info *info)
 {
@@ -167,23 +185,15 @@ static enum err parse_framing(struct http_head *h, struct err_info *info)
             return err_set(info, ERR_BAD_REQUEST, "Content-Length is not a number");
         h->framing = h->length ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
     }
-    h->keep_alive = h->minor >= 1;
-    if (http_has(h, HTTP_CONNECTION))
-        for (unsigned i = 0; i < h->n; i++)
-            if (is_field(&h->f[i], HTTP_CONNECTION)) {
-                if (list_has(h->f[i].value, STR("close")))
-                    h->keep_alive = false;
-                else if (h->minor == 0 && list_has(h->f[i].value, STR("keep-alive")))
-                    h->keep_alive = true;
-            }
+    h->keep_alive = wants_keep_alive(h);
     return ERR_OK;
 }
 
 static bool parse_version(struct str s, int *minor)
 {
-    if (s.n != 8 || memcmp(s.p, "HTTP/1.", 7) || (s.p[7] != '0' && s.p[7] != '1'))
+    if (s.n != 8 || memcmp(s.p, "HTTP/1.", 7) || s.p[7] < '0' || s.p[7] > '9')
         return false;
-    *minor = s.p[7] - '0';
+    *minor = s.p[7] != '0'; /* a later one is spoken to as 1.1 (RFC 9110, 2.5) */
     return true;
 }
 
@@ -203,7 +213,7 @@ static enum err parse_request_line(struct http_head *h, struct str line, struct 
                     version.p[5] >= '0' && version.p[5] <= '9' && version.p[7] >= '0' &&
                     version.p[7] <= '9';
         return err_set(info, http ? ERR_VERSION_UNSUPPORTED : ERR_BAD_REQUEST,
-                       "only HTTP/1.0 and HTTP/1.1 are spoken here");
+                       "only HTTP/1.x is spoken here");
     }
     if (h->target.p[0] != '/' && !str_eq(h->target, STR("*")))
         return err_set(info, ERR_BAD_REQUEST, "the request target must begin with '/'");
@@ -215,7 +225,7 @@ static enum err parse_request_line(struct http_head *h, struct str line, struct 
 
 static enum err check_host(const struct http_head *h, struct err_info *info)
 {
-    if (h->known[HTTP_HOST] == UINT8_MAX)
+    if (h->host_twice)
         return err_set(info, ERR_BAD_REQUEST, "more than one Host header");
     if (!h->known[HTTP_HOST])
         return h->minor == 0 ? ERR_OK : err_set(info, ERR_BAD_REQUEST, "no Host header");
@@ -247,6 +257,7 @@ static enum err first_line(struct str head, struct str *line, struct str *rest,
 enum err http_request_parse(struct http_head *h, struct str head, struct err_info *info)
 {
     struct str line = STR_NULL, rest = STR_NULL;
+    h->minor = 1; /* of a head that does not come as far as to say */
     enum err e = first_line(head, &line, &rest, info);
     if (!e)
         e = parse_request_line(h, line, info);
@@ -278,7 +289,8 @@ enum err http_response_parse(struct http_head *h, struct str head, bool no_body,
     struct str s = line;
     uint64_t status = 0;
     if (!str_split(&s, ' ', &version) || !parse_version(version, &h->minor) || !s.p || s.n < 3 ||
-        !str_u64(str_make(s.p, 3), 999, &status) || status < 100 || (s.n > 3 && s.p[3] != ' '))
+        !str_u64(str_make(s.p, 3), 999, &status) || status < 100 || (s.n > 3 && s.p[3] != ' ') ||
+        !all_in(s, VALUE))
         return err_set(info, ERR_UPSTREAM_PROTOCOL, "the upstream's status line is malformed");
     h->status = (int)status;
     h->method = h->target = h->path = h->query = STR_NULL;

@@ -45,10 +45,10 @@ enum http_framing { HTTP_BODY_NONE, HTTP_BODY_LENGTH, HTTP_BODY_CHUNKED, HTTP_BO
 struct http_head {
     struct str method, target, path, query; /* requests; path as sent, query without '?' */
     int status;                             /* responses */
-    int minor;                              /* HTTP/1.minor */
+    int minor;                              /* 0: HTTP/1.0; 1: HTTP/1.1 or later */
     enum http_framing framing;
     uint64_t length;
-    bool keep_alive, expect_continue;
+    bool keep_alive, expect_continue, host_twice;
     unsigned n;
     uint8_t known[HTTP_KNOWN_COUNT]; /* index + 1 of the first of each, 0: absent */
     struct http_field f[HTTP_FIELDS_MAX];
@@ -88,6 +88,8 @@ struct http_chunked {
 enum err http_chunked_decode(struct http_chunked *c, char *bytes, size_t *n, size_t *used,
                              struct err_info *info) MUST_CHECK;
 
+/* A character of methods and field names (RFC 9110, 5.6.2)? */
+bool http_is_token(char c);
 /* Reason phrase for a status that Lyss sends. */
 const char *http_reason(int status);
 
