@@ -19,6 +19,28 @@ static enum err bad(struct err_info *info, const char *what)
     return err_set(info, ERR_BAD_REQUEST, "chunked body: %s", what);
 }
 
+static bool is_control(char ch)
+{
+    return ((unsigned char)ch < ' ' && ch != '\t') || ch == 0x7f;
+}
+
+/* A byte of the fields behind the last chunk, which are checked and dropped. */
+static enum err trailer_byte(struct http_chunked *c, char ch, struct err_info *info)
+{
+    enum { START, NAME, VALUE }; /* c->digits: where in a field's line */
+    if (ch == '\r' && c->digits != NAME) {
+        c->state = c->digits == START ? END_LF : TRAILER_LF;
+        return ERR_AGAIN;
+    }
+    bool ok = c->digits == VALUE ? !is_control(ch)
+                                 : http_is_token(ch) || (ch == ':' && c->digits == NAME);
+    if (!ok || ++c->line > TRAILERS_MAX)
+        return bad(info, "the trailer is malformed or too long");
+    if (c->digits != VALUE)
+        c->digits = ch == ':' ? VALUE : NAME;
+    return ERR_AGAIN;
+}
+
 /* One byte that is not data; ERR_OK at the very end of the body. */
 static enum err framing_byte(struct http_chunked *c, char ch, struct err_info *info)
 {
@@ -42,7 +64,7 @@ static enum err framing_byte(struct http_chunked *c, char ch, struct err_info *i
     case EXTENSION:
         if (ch == '\r')
             c->state = SIZE_LF;
-        else if ((unsigned char)ch < ' ' && ch != '\t')
+        else if (is_control(ch))
             return bad(info, "a control character in a chunk extension");
         else if (++c->line > EXTENSION_MAX)
             return bad(info, "a chunk extension is too long");
@@ -64,15 +86,8 @@ static enum err framing_byte(struct http_chunked *c, char ch, struct err_info *i
             return bad(info, "a chunk is longer than its size");
         c->state = SIZE;
         return ERR_AGAIN;
-    case TRAILER: /* digits: 1 inside a trailer line */
-        if (ch == '\r') {
-            c->state = c->digits ? TRAILER_LF : END_LF;
-            return ERR_AGAIN;
-        }
-        c->digits = 1;
-        if (++c->line > TRAILERS_MAX || (unsigned char)ch < ' ')
-            return bad(info, "the trailer is malformed or too long");
-        return ERR_AGAIN;
+    case TRAILER:
+        return trailer_byte(c, ch, info);
     case TRAILER_LF:
         if (ch != '\n')
             return bad(info, "a CR stands alone");
