@@ -59,3 +59,8 @@ bool sse_next(struct str *in, struct sse_event *ev)
     }
     return false;
 }
+
+void sse_release(void)
+{
+    buf_release(&joined);
+}
