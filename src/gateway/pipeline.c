@@ -211,7 +211,7 @@ static void on_head(struct http_conn *c, const struct http_head *h)
         page_serve(w, c, &s, h);
         return;
     }
-    const struct api_key *k;
+    const struct api_key *k = NULL;
     uint8_t digest[32];
     e = authenticate(w, h, &k, digest, &info);
     if (!e && op_row(s.op)->has_body)
