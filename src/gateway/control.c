@@ -312,7 +312,7 @@ static enum err start_workers(struct control *c, struct err_info *info)
 static enum err start_all(struct control *c, const struct control_options *o, struct err_info *info)
 {
     struct gateway *g = &c->gateway;
-    const struct config *cfg = o->config;
+    const struct config *cfg = c->config;
     struct snapshot *first;
     take_settings(&g->settings, cfg);
     g->settings.demo = o->demo;
@@ -323,7 +323,7 @@ static enum err start_all(struct control *c, const struct control_options *o, st
     join(&cfg->dns_servers, c->dns_servers, sizeof c->dns_servers);
     g->dns_servers = c->dns_servers[0] ? c->dns_servers : NULL;
     g->cells = cells_new();
-    enum err e = g->cells && g->hosts ? lock_directory(c, info) : ERR_NOMEM;
+    enum err e = g->cells && g->hosts ? ERR_OK : ERR_NOMEM;
     if (!e)
         e = take_networks(&cfg->upstream_allow, &g->guard.allow, info);
     if (!e)
@@ -360,18 +360,23 @@ static void signals(sigset_t *set)
     sigaddset(set, SIGHUP);
 }
 
-enum err control_start(struct control **out, const struct control_options *o, struct err_info *info)
+enum err control_new(struct control **out, const struct config *config, struct err_info *info)
 {
     struct control *c = mem_must(sizeof *c);
+    c->config = config;
+    c->lock_fd = -1;
+    *out = c;
+    return lock_directory(c, info);
+}
+
+enum err control_start(struct control *c, const struct control_options *o, struct err_info *info)
+{
     sigset_t set;
     signals(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* before the first thread, so that all inherit it */
     signal(SIGPIPE, SIG_IGN);
     raise_limits();
-    c->config = o->config;
     c->vault = o->vault;
-    c->lock_fd = -1;
-    *out = c;
     struct sql *db = o->db;
     enum err e = start_all(c, o, info);
     if (e)

@@ -11,15 +11,18 @@
 struct control;
 
 struct control_options {
-    const struct config *config;
-    struct sql *db;      /* taken, also on failure */
+    struct sql *db;      /* lyss.db; taken, also on failure */
     struct vault *vault; /* lent until control_free; its thread is the store thread from now on */
     bool demo;           /* add the built-in demo channel */
 };
 
-/* Takes the data directory's lock and the port, starts the journal, the workers and the store thread.
- * ERR_CONFLICT: another process serves this directory. On failure *out still wants control_free. */
-enum err control_start(struct control **out, const struct control_options *o,
+/* Claims the data directory (which exists), so that nothing of a server that runs there is touched.
+ * ERR_CONFLICT: another process serves it. config is lent until control_free; on failure *out still
+ * wants control_free. */
+enum err control_new(struct control **out, const struct config *config,
+                     struct err_info *info) MUST_CHECK;
+/* Takes the port, starts the journal, the workers and the store thread. */
+enum err control_start(struct control *c, const struct control_options *o,
                        struct err_info *info) MUST_CHECK;
 /* The address that is served, as a URL; lent. */
 const char *control_url(const struct control *c);

@@ -59,8 +59,3 @@ bool sse_next(struct str *in, struct sse_event *ev)
     }
     return false;
 }
-
-void sse_release(void)
-{
-    buf_release(&joined);
-}

@@ -19,7 +19,5 @@ struct sse_event {
 /* Cuts the next complete event off *in. False when *in holds none; it then is the unfinished tail.
  * Lines end in LF or CRLF. */
 bool sse_next(struct str *in, struct sse_event *ev) MUST_CHECK;
-/* At a thread's end: frees its buffer for joined lines. */
-void sse_release(void);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "net/scratch.h"
 #include "net/sse.h"
 
 static const struct {
@@ -135,11 +136,11 @@ static void joins_long_data(void **state)
     assert_int_equal(ev.data.n, 2 * lines - 1);
     for (size_t i = 0; i < ev.data.n; i++)
         assert_int_equal(ev.data.p[i], i % 2 ? '\n' : 'x');
-    sse_release();
+    scratch_release();
     in = STR("data: a\ndata: b\n\n");
     assert_true(sse_next(&in, &ev));
     assert_true(str_eq(ev.data, STR("a\nb")));
-    sse_release();
+    scratch_release();
 }
 
 int main(void)
