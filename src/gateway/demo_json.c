@@ -11,6 +11,7 @@ enum { SCHEMA_MAX_BYTES = 32768, DEPTH_FULL = 4, DEPTH_MAX = 16, VALUES_MAX = 25
 struct walk {
     struct json_writer *w;
     const struct json_doc *d;
+    struct arena *arena; /* for names that are written with escapes */
     uint32_t root;
     unsigned left; /* values that may still be written */
 };
@@ -155,13 +156,12 @@ static void put_object(struct walk *k, uint32_t schema, unsigned depth)
     json_open_object(k->w);
     for (uint32_t key = json_is(k->d, all, JSON_OBJECT) ? json_child(k->d, all) : JSON_NONE;
          key != JSON_NONE && k->left; key = json_sibling(k->d, all, key + 1)) {
-        struct str raw = json_raw(k->d, key);
-        struct str name = str_make(raw.p + 1, raw.n - 2);
+        struct str name;
+        if (!json_string(k->d, key, k->arena, &name))
+            break;
         /* Far down only what must be: a schema may refer to itself. */
         if (depth >= DEPTH_FULL && !is_required(k, schema, name))
             continue;
-        if (k->d->e[key].flags & JSON_ESCAPED)
-            continue; /* such a name nobody needs */
         json_key(k->w, name);
         put(k, key + 1, name, depth + 1);
     }
@@ -174,9 +174,14 @@ static void put_array(struct walk *k, uint32_t schema, struct str name, unsigned
     (void)number_of(k, schema, STR("minItems"), &least);
     (void)number_of(k, schema, STR("maxItems"), &most);
     uint32_t items = member(k, schema, STR("items"));
+    uint32_t first = member(k, schema, STR("prefixItems"));
+    uint32_t own = json_is(k->d, first, JSON_ARRAY) ? json_child(k->d, first) : JSON_NONE;
     json_open_array(k->w);
-    for (int i = 0; i < least && i < most && i < ITEMS_MAX && k->left; i++)
-        put(k, items, name, depth + 1);
+    for (int i = 0; i < least && i < most && i < ITEMS_MAX && k->left; i++) {
+        put(k, own != JSON_NONE ? own : items, name, depth + 1);
+        if (own != JSON_NONE)
+            own = json_sibling(k->d, first, own);
+    }
     json_close_array(k->w);
 }
 
@@ -268,9 +273,10 @@ static void put_any_object(struct json_writer *w)
     json_close_object(w);
 }
 
-void demo_json_example(struct json_writer *w, const struct json_doc *d, uint32_t schema)
+void demo_json_example(struct json_writer *w, const struct json_doc *d, uint32_t schema,
+                       struct arena *arena)
 {
-    struct walk k = {.w = w, .d = d, .root = schema, .left = VALUES_MAX};
+    struct walk k = {.w = w, .d = d, .arena = arena, .root = schema, .left = VALUES_MAX};
     if (!json_is(d, schema, JSON_OBJECT))
         put_any_object(w);
     else if (json_raw(d, schema).n > SCHEMA_MAX_BYTES) {

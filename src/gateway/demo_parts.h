@@ -68,7 +68,9 @@ struct str demo_piece(struct str *rest);
 unsigned demo_pieces(struct str text);
 
 /* Appends a value that a JSON schema (JSON_NONE: any object) allows, as far as the keywords that
- * tools use go. Pattern and the like are not looked at. Schemas over 32 KiB count as {}. */
-void demo_json_example(struct json_writer *w, const struct json_doc *d, uint32_t schema);
+ * tools use go. Pattern and the like are not looked at, of allOf only the first. Schemas over 32
+ * KiB count as {}. */
+void demo_json_example(struct json_writer *w, const struct json_doc *d, uint32_t schema,
+                       struct arena *arena);
 
 #endif

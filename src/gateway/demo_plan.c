@@ -71,27 +71,23 @@ static uint32_t function_of(const struct json_doc *d, enum llm_op op, uint32_t t
     return op == OP_CHAT ? member(d, tool, STR("function")) : tool;
 }
 
-static enum err made_json(struct buf *b, struct arena *arena, struct str *out,
-                          struct err_info *info)
-{
-    enum err e = ERR_OK;
-    if (buf_failed(b))
-        e = err_set(info, ERR_INVALID, "an example for this schema is too long for the demo model");
-    else
-        *out = arena_dup(arena, buf_view(b));
-    buf_release(b);
-    return e;
-}
-
 static enum err make_json(const struct json_doc *d, uint32_t schema, struct arena *arena,
                           struct str *out, struct err_info *info)
 {
     struct buf b;
     struct json_writer w;
     buf_init(&b, DEMO_JSON_MAX_BYTES);
+    if (!buf_reserve(&b, DEMO_JSON_MAX_BYTES)) /* from here on it fails by its maximum alone */
+        return ERR_NOMEM;
     json_writer_init(&w, &b);
-    demo_json_example(&w, d, schema);
-    return made_json(&b, arena, out, info);
+    demo_json_example(&w, d, schema, arena);
+    enum err e = ERR_OK;
+    if (buf_failed(&b))
+        e = err_set(info, ERR_INVALID, "an example for this schema is too long for the demo model");
+    else
+        *out = arena_dup(arena, buf_view(&b));
+    buf_release(&b);
+    return e;
 }
 
 static enum err plan_call(struct demo_answer *a, const struct json_doc *d, uint32_t function,

@@ -54,7 +54,7 @@ static void put_usage(struct json_writer *w, const struct demo_answer *a)
     json_open_object(w);
     json_field_i64(w, "input_tokens", a->tokens_in);
     json_key(w, STR("input_tokens_details"));
-    json_put_raw(w, STR("{\"cached_tokens\":0}"));
+    json_put_raw(w, STR("{\"cached_tokens\":0,\"cache_write_tokens\":0}"));
     json_field_i64(w, "output_tokens", a->tokens_out);
     json_key(w, STR("output_tokens_details"));
     json_put_raw(w, STR("{\"reasoning_tokens\":0}"));

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/alloc.h"
 #include "core/json_read.h"
 #include "gateway/demo.h"
 
@@ -39,6 +40,7 @@ static bool whole(const struct client *c)
 static void on_ready(struct io *io, int events)
 {
     struct client *c = (struct client *)io;
+    (void)mem_fail_at(0); /* the test's own allocations succeed */
     ssize_t n = read(c->fd, c->got + c->n, sizeof c->got - 1 - c->n);
     if (n < 0 && errno == EAGAIN)
         return;
@@ -422,23 +424,24 @@ static void test_gone(void **state)
     assert_int_equal(demo_busy(c->demo), 0);
 }
 
+/* The answer repeats what the request holds in each of its first two events: more than the socket
+ * takes at once, so that the pieces wait for the reader. */
 static void test_slow_reader(void **state)
 {
     struct client *c = *state;
-    int small = 1;
-    /* So small a window that the queue is what holds the answer back. */
-    char message[70000];
-    setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-    memset(message, 'x', sizeof message);
-    int n =
-        snprintf(message, sizeof message,
-                 "{\"model\":\"demo-fast\",\"stream\":true,\"input\":\"x\",\"instructions\":\"");
-    message[n] = 'x';
-    strcpy(message + 30000, "\"}");
+    static char pad[30001], request[125000];
+    memset(pad, 'x', sizeof pad - 1);
+    snprintf(request, sizeof request,
+             "{\"model\":\"demo-fast\",\"stream\":true,\"input\":\"x\",\"instructions\":\"%s\","
+             "\"tools\":[{\"type\":\"a\",\"b\":\"%s\"}],\"tool_choice\":{\"a\":\"%s\"},"
+             "\"text\":{\"format\":{\"type\":\"text\",\"a\":\"%s\"}}}",
+             pad, pad, pad, pad);
     for (int i = 0; i < 3; i++) {
-        ask(c, "/v1/responses", message);
+        ask(c, "/v1/responses", request);
+        assert_true(c->n > 3 * 120000);
         assert_has(c->got, "event: response.completed\n");
     }
+    assert_int_equal(demo_busy(c->demo), 0);
 }
 
 static void test_closed_under_way(void **state)
@@ -447,6 +450,31 @@ static void test_closed_under_way(void **state)
     c->stop_at = 1000;
     ask(c, "/v1/chat/completions", "{\"model\":\"demo-slow\",\"stream\":true," USER "}");
     assert_int_equal(demo_busy(c->demo), 1); /* down() closes the demo; nothing may leak */
+}
+
+/* Whichever allocation fails: the answer is whole, an error, or visibly broken off. */
+static void test_no_memory(void **state)
+{
+    struct client *c = *state;
+    static const char *const bodies[] = {
+        "{\"model\":\"demo-fast\",\"stream\":true," USER "}",
+        "{\"model\":\"demo-parallel\",\"max_tokens\":9," TOOLS "," USER "}",
+    };
+    for (size_t b = 0; b < sizeof bodies / sizeof *bodies; b++)
+        for (unsigned i = 1; i < 25; i++) {
+            send_request(c, "POST", "/v1/chat/completions", bodies[b]);
+            (void)mem_fail_at(i);
+            turn(c);
+            (void)mem_fail_at(0);
+            if (!c->ended && status_of(c) != 200)
+                assert_int_equal(status_of(c), 503);
+            if (c->ended) {
+                hang_up(c);
+                c->ended = false;
+                watch(c);
+            }
+            assert_int_equal(demo_busy(c->demo), 0);
+        }
 }
 
 int main(void)
@@ -462,6 +490,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_errors, up, down),
         cmocka_unit_test_setup_teardown(test_gone, up, down),
         cmocka_unit_test_setup_teardown(test_slow_reader, up, down),
+        cmocka_unit_test_setup_teardown(test_no_memory, up, down),
         cmocka_unit_test_setup_teardown(test_closed_under_way, up, down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
