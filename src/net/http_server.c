@@ -17,6 +17,7 @@ enum { HEAD, BODY, SERVING, STREAMING, LINGER, FLUSH_CLOSE, CLOSED };
 #define PIPELINE_MAX  16384
 #define LINGERING_MAX 256
 #define CHUNK_COPY    16384
+#define READS_A_TURN  16
 
 static struct http_conn *of_tcp(struct tcp *t)
 {
@@ -27,11 +28,26 @@ static struct http_conn *of_tcp(struct tcp *t)
 
 static void on_deadline(struct deadline *d);
 
+static uint64_t stall_due_ms(const struct http_conn *c)
+{
+    return c->tcp.moved_ms + c->server->limits.write_stall_ms;
+}
+
+/* Sees to it that on_deadline runs when the next of the two is due: the state's own, and that of
+ * the bytes that wait for the caller to take them. */
+static void arm(struct http_conn *c)
+{
+    uint64_t due_ms = c->due_ms ? c->due_ms : UINT64_MAX;
+    if (tcp_queued(&c->tcp) && stall_due_ms(c) < due_ms)
+        due_ms = stall_due_ms(c);
+    if (due_ms < UINT64_MAX && (!deadline_armed(&c->deadline) || c->deadline.due_ms > due_ms))
+        deadline_set(c->server->loop, &c->deadline, due_ms, on_deadline);
+}
+
 static void set_due(struct http_conn *c, uint32_t ms)
 {
     c->due_ms = loop_now_ms(c->server->loop) + ms;
-    if (!deadline_armed(&c->deadline) || c->deadline.due_ms > c->due_ms)
-        deadline_set(c->server->loop, &c->deadline, c->due_ms, on_deadline);
+    arm(c);
 }
 
 /* ---- the end --------------------------------------------------------------------- */
@@ -103,8 +119,17 @@ static void close_when_sent(struct http_conn *c)
 {
     c->user = NULL;
     c->state = FLUSH_CLOSE;
+    c->due_ms = 0;
     if (!tcp_queued(&c->tcp))
         linger(c);
+}
+
+/* The last write of a reply found the peer gone: the next turn closes, and the service, whose reply
+ * has ended, hears nothing. */
+static void end_unsent(struct http_conn *c)
+{
+    c->user = NULL;
+    c->state = FLUSH_CLOSE;
 }
 
 static void read_input(struct http_conn *c);
@@ -143,25 +168,23 @@ static void request_done(struct http_conn *c)
     c->state = HEAD;
     c->scan = 0;
     set_due(c, c->in_len ? c->server->limits.head_ms : c->server->limits.idle_ms);
-    if (c->in_len)
-        look_again(c);
-    if (tcp_has_more(&c->tcp))
+    if (c->in_len || tcp_has_more(&c->tcp))
         look_again(c);
 }
 
-static void on_deadline(struct deadline *d)
+static void fail_body(struct http_conn *c, enum err e, struct err_info *info);
+
+static void on_due(struct http_conn *c)
 {
-    struct http_conn *c = (struct http_conn *)((char *)d - offsetof(struct http_conn, deadline));
     const struct http_server_limits *lim = &c->server->limits;
-    uint64_t now_ms = loop_now_ms(c->server->loop);
     struct err_info info;
     err_info_init(&info);
-    if (c->due_ms > now_ms) {
-        deadline_set(c->server->loop, d, c->due_ms, on_deadline);
-        return;
-    }
     switch (c->state) {
     case HEAD:
+        if (!c->in_len && tcp_queued(&c->tcp)) { /* not idle: it still takes the last reply */
+            set_due(c, lim->idle_ms);
+            return;
+        }
         if (!c->in_len || c->tcp.handshaking) {
             destroy(c);
             return;
@@ -174,11 +197,10 @@ static void on_deadline(struct deadline *d)
     case BODY:
         if ((c->body_n - c->body_mark) * 1000 <
             (uint64_t)lim->body_min_bytes_per_s * lim->body_stall_ms) {
-            c->keep_alive = false;
             (void)!err_set(&info, ERR_REQUEST_TIMEOUT,
                            "the body came slower than %u bytes a second for %u ms",
                            lim->body_min_bytes_per_s, lim->body_stall_ms);
-            c->server->service->failed(c, ERR_REQUEST_TIMEOUT, &info);
+            fail_body(c, ERR_REQUEST_TIMEOUT, &info);
             return;
         }
         c->body_mark = c->body_n;
@@ -188,29 +210,47 @@ static void on_deadline(struct deadline *d)
         destroy(c);
         return;
     default: /* SERVING, STREAMING, FLUSH_CLOSE: only a caller that takes nothing matters */
-        if (tcp_queued(&c->tcp)) {
-            if (c->taken_mark == c->tcp.taken) {
-                gone(c);
-                return;
-            }
-            c->taken_mark = c->tcp.taken;
-            set_due(c, lim->write_stall_ms);
-        }
         return;
     }
 }
 
-/* ---- bodies ------------------------------------------------------------------------ */
-
-static void body_complete(struct http_conn *c)
+static void on_deadline(struct deadline *d)
 {
-    c->state = SERVING;
-    c->server->service->body(c, str_make(c->body, (size_t)c->body_n));
+    struct http_conn *c = (struct http_conn *)((char *)d - offsetof(struct http_conn, deadline));
+    uint64_t now_ms = loop_now_ms(c->server->loop);
+    if (tcp_queued(&c->tcp) && stall_due_ms(c) <= now_ms) {
+        gone(c);
+        return;
+    }
+    if (c->due_ms && c->due_ms <= now_ms) {
+        c->due_ms = 0;
+        on_due(c);
+    }
+    if (c->state != CLOSED)
+        arm(c);
 }
 
+/* Writes; what the socket does not take must move before the stall deadline. */
+static bool write_or_fail(struct http_conn *c, const struct iovec *iov, unsigned n)
+{
+    if (!tcp_write(&c->tcp, iov, n)) {
+        look_again(c); /* on the next turn: failed() */
+        return false;
+    }
+    if (tcp_queued(&c->tcp))
+        arm(c);
+    return true;
+}
+
+/* ---- bodies ------------------------------------------------------------------------ */
+
+/* What still comes of the request is read and thrown away; the reply is the connection's last. */
 static void fail_body(struct http_conn *c, enum err e, struct err_info *info)
 {
+    c->state = SERVING;
+    c->due_ms = 0;
     c->keep_alive = false;
+    c->discarding = true;
     c->server->service->failed(c, e, info);
 }
 
@@ -237,19 +277,33 @@ static void pipelined(struct http_conn *c, const char *p, size_t n)
 {
     if (!n || c->discarding)
         return;
-    if (!keep_input(c, p, n, PIPELINE_MAX)) {
+    if (!c->keep_alive || !keep_input(c, p, n, PIPELINE_MAX)) {
         c->discarding = true;
         forget_input(c);
     }
 }
 
+static enum err too_large(const struct http_conn *c, struct err_info *info)
+{
+    return err_set(info, ERR_BODY_TOO_LARGE, "the body is larger than %llu bytes",
+                   (unsigned long long)c->server->limits.body_max_bytes);
+}
+
+/* rest[0..n) came behind the body. */
+static void body_complete(struct http_conn *c, const char *rest, size_t n)
+{
+    c->state = SERVING;
+    c->due_ms = 0;
+    c->keep_alive = c->may_keep && !c->server->closing;
+    pipelined(c, rest, n);
+    c->server->service->body(c, str_make(c->body, (size_t)c->body_n));
+}
+
 /* Decoded bytes of a chunked body are gathered in the arena by doubling. */
 static enum err gather(struct http_conn *c, const char *p, size_t n, struct err_info *info)
 {
-    uint64_t max = c->server->limits.body_max_bytes;
-    if (n > max - c->body_n)
-        return err_set(info, ERR_BODY_TOO_LARGE, "the body is larger than %llu bytes",
-                       (unsigned long long)max);
+    if (n > c->server->limits.body_max_bytes - c->body_n)
+        return too_large(c, info);
     if (c->body_n + n > c->body_cap) {
         uint64_t cap = c->body_cap ? c->body_cap * 2 : 4096;
         while (cap < c->body_n + n)
@@ -276,9 +330,8 @@ static void body_bytes(struct http_conn *c, char *p, size_t n)
         if (k)
             memcpy(c->body + c->body_n, p, k);
         c->body_n += k;
-        pipelined(c, p + k, n - k);
         if (c->body_n == c->body_cap)
-            body_complete(c);
+            body_complete(c, p + k, n - k);
         return;
     }
     struct err_info info;
@@ -298,8 +351,7 @@ static void body_bytes(struct http_conn *c, char *p, size_t n)
         fail_body(c, e, &info);
         return;
     }
-    pipelined(c, p + used, n - used);
-    body_complete(c);
+    body_complete(c, p + used, n - used);
 }
 
 void http_accept(struct http_conn *c, struct arena *arena)
@@ -320,15 +372,20 @@ static void after_head(struct http_conn *c, uint64_t length, char *rest, size_t 
 {
     struct err_info info;
     err_info_init(&info);
-    if (c->state != BODY) { /* it has replied */
-        if (c->state == HEAD) {
+    if (c->state != BODY) { /* it has replied, or begun to */
+        if (c->state == HEAD || c->state == STREAMING)
             pipelined(c, rest, n);
-            if (c->in_len)
-                look_again(c);
+        if (c->state == HEAD && c->in_len) {
+            set_due(c, c->server->limits.head_ms);
+            look_again(c);
         }
         return;
     }
     if (c->framing == HTTP_BODY_LENGTH) {
+        if (length > c->server->limits.body_max_bytes) {
+            fail_body(c, too_large(c, &info), &info);
+            return;
+        }
         c->body = arena_alloc(c->arena, (size_t)length);
         c->body_cap = length;
         if (!c->body) {
@@ -336,8 +393,7 @@ static void after_head(struct http_conn *c, uint64_t length, char *rest, size_t 
             return;
         }
     } else if (c->framing == HTTP_BODY_NONE) {
-        pipelined(c, rest, n);
-        body_complete(c);
+        body_complete(c, rest, n);
         return;
     }
     if (n) {
@@ -347,21 +403,18 @@ static void after_head(struct http_conn *c, uint64_t length, char *rest, size_t 
     }
     if (c->expects_continue) {
         struct iovec v = {"HTTP/1.1 100 Continue\r\n\r\n", 25};
-        if (!tcp_write(&c->tcp, &v, 1)) {
-            look_again(c);
+        if (!write_or_fail(c, &v, 1))
             return;
-        }
     }
     c->body_mark = c->body_n;
     set_due(c, c->server->limits.body_stall_ms);
 }
 
-/* A reply given in head() leaves the body unread. When all of it is here already the connection can
+/* A reply given before the body leaves it unread. When all of it is here already the connection can
  * go on; else it closes behind the reply. */
-static void plan_for_unread_body(struct http_conn *c, const struct http_head *h, size_t n)
+static bool body_is_here(const struct http_head *h, size_t n)
 {
-    if (h->framing == HTTP_BODY_CHUNKED || (h->framing == HTTP_BODY_LENGTH && n < h->length))
-        c->keep_alive = false;
+    return h->framing == HTTP_BODY_NONE || (h->framing == HTTP_BODY_LENGTH && n >= h->length);
 }
 
 static void serve(struct http_conn *c, char *text, size_t n, size_t head_n)
@@ -370,16 +423,15 @@ static void serve(struct http_conn *c, char *text, size_t n, size_t head_n)
     struct err_info info;
     err_info_init(&info);
     enum err e = http_request_parse(&h, str_make(text, head_n), &info);
-    c->minor = h.minor ? 1 : 0;
+    c->minor = (uint8_t)h.minor;
     if (e) {
         refuse(c, e, &info);
         return;
     }
     char *rest = text + head_n;
     size_t rest_n = n - head_n;
-    c->keep_alive = h.keep_alive && !c->server->closing;
-    bool wanted = c->keep_alive;
-    plan_for_unread_body(c, &h, rest_n);
+    c->may_keep = h.keep_alive && !c->server->closing;
+    c->keep_alive = c->may_keep && body_is_here(&h, rest_n);
     c->framing = (uint8_t)h.framing;
     c->expects_continue = h.expect_continue;
     c->discarding = false;
@@ -388,11 +440,11 @@ static void serve(struct http_conn *c, char *text, size_t n, size_t head_n)
     c->body_n = c->body_cap = 0;
     c->chunked = (struct http_chunked){0};
     c->state = BODY;
+    c->due_ms = 0;
     uint64_t length = h.length;
     c->server->service->head(c, &h);
     if (c->state == BODY) {
         assert(c->arena);
-        c->keep_alive = wanted;
     } else if (h.framing == HTTP_BODY_LENGTH && rest_n >= length) {
         rest += length; /* answered without it */
         rest_n -= (size_t)length;
@@ -464,7 +516,7 @@ static bool take_bytes(struct http_conn *c)
     if (direct) {
         c->body_n += n;
         if (c->body_n == c->body_cap)
-            body_complete(c);
+            body_complete(c, NULL, 0);
     } else if (c->state == HEAD) {
         head_bytes(c, to, n);
     } else if (c->state == BODY) {
@@ -475,24 +527,26 @@ static bool take_bytes(struct http_conn *c)
     return c->state != CLOSED && tcp_has_more(&c->tcp);
 }
 
+/* What TLS holds is taken at once, but no more than is fair to the others. */
+static void take_all(struct http_conn *c)
+{
+    for (int i = 0; i < READS_A_TURN; i++)
+        if (!take_bytes(c))
+            return;
+    look_again(c);
+}
+
 static void read_input(struct http_conn *c)
 {
-    if (c->state == HEAD && c->in_len) {
-        /* A request that was pipelined behind the last one. */
+    if (c->state == HEAD && c->in_len) /* a request that was pipelined behind the last one */
         head_bytes(c, c->in, c->in_len);
-        if (c->state != HEAD)
-            return;
-    }
-    if (tcp_has_more(&c->tcp))
-        while (take_bytes(c))
-            ;
+    if (c->state != CLOSED && tcp_has_more(&c->tcp))
+        take_all(c);
 }
 
 static void on_readable(struct tcp *t)
 {
-    struct http_conn *c = of_tcp(t);
-    while (take_bytes(c))
-        ;
+    take_all(of_tcp(t));
 }
 
 static void on_sent(struct tcp *t)
@@ -549,7 +603,9 @@ void http_server_close_idle(struct http_server *s)
     for (struct http_conn *c = s->conns, *next; c; c = next) {
         next = c->next;
         c->keep_alive = false;
-        if (c->state == HEAD)
+        if (c->state == HEAD && tcp_queued(&c->tcp))
+            close_when_sent(c); /* the end of its last reply */
+        else if (c->state == HEAD)
             destroy(c);
     }
 }
@@ -591,30 +647,18 @@ static size_t put_head(struct http_conn *c, char *to, int status, const char *fr
     return n;
 }
 
-static bool write_or_fail(struct http_conn *c, const struct iovec *iov, unsigned n)
-{
-    if (!tcp_write(&c->tcp, iov, n)) {
-        look_again(c); /* on the next turn: failed() */
-        return false;
-    }
-    if (tcp_queued(&c->tcp) && !(deadline_armed(&c->deadline) && c->due_ms > 0 &&
-                                 c->taken_mark == c->tcp.taken)) {
-        c->taken_mark = c->tcp.taken;
-        set_due(c, c->server->limits.write_stall_ms);
-    }
-    return true;
-}
-
 static void reply(struct http_conn *c, int status, struct str headers, size_t length,
                   struct str body)
 {
     char head[256];
     char *out = scratch_write();
-    size_t n = put_head(c, head, status, "Content-Length: ", (int64_t)length);
+    bool none = status == 204; /* has neither a body nor a length */
+    size_t n = put_head(c, head, status, none ? "" : "Content-Length: ", none ? -1 : (int64_t)length);
     bool ok;
     if (n + headers.n + 2 + body.n <= SCRATCH_BYTES) {
         memcpy(out, head, n);
-        memcpy(out + n, headers.p, headers.n);
+        if (headers.n)
+            memcpy(out + n, headers.p, headers.n);
         n += headers.n;
         memcpy(out + n, "\r\n", 2);
         n += 2;
@@ -629,11 +673,10 @@ static void reply(struct http_conn *c, int status, struct str headers, size_t le
                              {(char *)body.p, body.n}};
         ok = write_or_fail(c, v, 4);
     }
-    c->user = NULL;
     if (ok)
         request_done(c);
     else
-        c->state = FLUSH_CLOSE;
+        end_unsent(c);
 }
 
 void http_reply(struct http_conn *c, int status, struct str headers, struct str body)
@@ -687,12 +730,14 @@ bool http_stream_start(struct http_conn *c, int status, struct str headers, stru
 {
     char *out = scratch_write();
     c->state = STREAMING;
+    c->due_ms = 0;
     c->chunked_out = c->minor == 1;
     if (!c->chunked_out)
         c->keep_alive = false;
     size_t n = put_head(c, out, status, c->chunked_out ? "Transfer-Encoding: chunked\r\n" : "", -1);
     assert(headers.n < SCRATCH_BYTES - CHUNK_COPY - 512);
-    memcpy(out + n, headers.p, headers.n);
+    if (headers.n)
+        memcpy(out + n, headers.p, headers.n);
     n += headers.n;
     memcpy(out + n, "\r\n", 2);
     return write_chunk(c, out, n + 2, first);
@@ -711,7 +756,7 @@ void http_stream_write_last(struct http_conn *c, struct str data)
         if (http_stream_write(c, data))
             http_stream_finish(c);
         else
-            c->user = NULL;
+            end_unsent(c);
         return;
     }
     size_t n = put_chunk_size(out, data.n);
@@ -719,23 +764,20 @@ void http_stream_write_last(struct http_conn *c, struct str data)
     n += data.n;
     memcpy(out + n, "\r\n0\r\n\r\n", 7);
     struct iovec v = {out, n + 7};
-    c->user = NULL;
     if (write_or_fail(c, &v, 1))
         request_done(c);
     else
-        c->state = FLUSH_CLOSE;
+        end_unsent(c);
 }
 
 void http_stream_finish(struct http_conn *c)
 {
     assert(c->state == STREAMING);
     struct iovec v = {"0\r\n\r\n", 5};
-    c->user = NULL;
-    if (c->chunked_out && !write_or_fail(c, &v, 1)) {
-        c->state = FLUSH_CLOSE;
-        return;
-    }
-    request_done(c);
+    if (c->chunked_out && !write_or_fail(c, &v, 1))
+        end_unsent(c);
+    else
+        request_done(c);
 }
 
 void http_stream_break(struct http_conn *c)

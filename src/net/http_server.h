@@ -22,8 +22,8 @@ struct http_service {
     void (*body)(struct http_conn *c, struct str body);
     /* The request cannot be served on: the caller went away (ERR_CLIENT_GONE), or its body is
      * malformed, too slow or too large. For the former no reply is possible any more and c is closed
-     * after this call; for the others the service replies with the error. Called only between head()
-     * and the end of the reply. */
+     * after this call; for the others the service replies with the error, now or later. Called only
+     * between head() and the end of the reply. */
     void (*failed)(struct http_conn *c, enum err e, const struct err_info *info);
     /* No usable head: the service replies with the error; there is no request. */
     void (*malformed)(struct http_conn *c, enum err e, const struct err_info *info);
@@ -52,19 +52,22 @@ struct http_conn {
     struct tcp tcp;
     struct message next_turn;
     struct deadline deadline;
-    uint64_t due_ms, body_mark;
+    uint64_t due_ms; /* of the state that it is in; 0: none */
+    uint64_t body_mark;
     struct http_server *server;
     struct http_conn *next, **prev;
     void *user;          /* the service's */
     struct arena *arena; /* the service's, for the body */
     char *in;            /* partial head, or bytes pipelined behind the request */
-    uint32_t in_len, in_cap, scan, taken_mark;
+    uint32_t in_len, in_cap, scan;
     char *body;
     uint64_t body_n, body_cap;
     struct http_chunked chunked;
     struct addr peer;
     uint8_t state, framing, minor;
-    bool keep_alive, discarding, chunked_out, expects_continue, next_pending;
+    bool keep_alive; /* behind a reply given now; false while a part of the body is still to come */
+    bool may_keep;   /* the same once the body is here */
+    bool discarding, chunked_out, expects_continue, next_pending;
 };
 
 /* Takes fd; on failure it is closed. */

@@ -195,8 +195,11 @@ static void on_poll(uv_poll_t *h, int status, int events)
     struct io *io = owner(h);
     int got = 0;
     if (status < 0) {
-        io->events = 0; /* libuv has stopped the handle: EPOLLERR. Reading tells which error. */
-        got = IO_READ;
+        /* EPOLLERR: reading or writing tells which error, perhaps only after bytes that came
+         * before it. libuv has stopped the handle, so it is started again. */
+        got = io->events;
+        io->events = 0;
+        io_want(io, got);
     } else {
         got = (events & UV_READABLE ? IO_READ : 0) | (events & UV_WRITABLE ? IO_WRITE : 0);
     }

@@ -49,7 +49,8 @@ static bool gather(const struct iovec *iov, unsigned n, char to[GATHER_MAX], siz
     for (unsigned i = 0; i < n; i++) {
         if (iov[i].iov_len > GATHER_MAX - at)
             return false;
-        memcpy(to + at, iov[i].iov_base, iov[i].iov_len);
+        if (iov[i].iov_len)
+            memcpy(to + at, iov[i].iov_base, iov[i].iov_len);
         at += iov[i].iov_len;
     }
     *total = at;
@@ -159,6 +160,8 @@ bool tcp_write(struct tcp *t, const struct iovec *iov, unsigned n)
         }
     }
     if (n) {
+        if (!tcp_queued(t))
+            t->moved_ms = loop_now_ms(t->io.loop);
         if (!keep_copy(t, at, n)) {
             t->failed = 1;
             return false;
@@ -177,6 +180,7 @@ bool tcp_write_lent(struct tcp *t, struct iovec *iov, unsigned n)
     t->pend_n = n;
     if (t->out_len > t->out_off || t->handshaking || t->connecting)
         return true; /* goes out behind what waits already */
+    t->moved_ms = loop_now_ms(t->io.loop);
     while (t->pend_n) {
         unsigned k_n = t->pend_n < IOV_BATCH ? t->pend_n : IOV_BATCH;
         ssize_t k = send_some(t, t->pend, k_n);
@@ -205,7 +209,8 @@ static bool flush(struct tcp *t)
         if (k < 0)
             return false;
         t->out_off += (uint32_t)k;
-        t->taken += (uint32_t)k;
+        if (k)
+            t->moved_ms = loop_now_ms(t->io.loop);
         if (k == 0 || (!t->tls && t->out_off < t->out_len))
             return true;
     }
@@ -219,7 +224,8 @@ static bool flush(struct tcp *t)
         ssize_t k = send_some(t, t->pend, n);
         if (k < 0)
             return false;
-        t->taken += (uint32_t)k;
+        if (k)
+            t->moved_ms = loop_now_ms(t->io.loop);
         unsigned gone = skip(t->pend, n, (size_t)k);
         t->pend += gone;
         t->pend_n -= gone;
@@ -288,8 +294,9 @@ static void on_ready(struct io *io, int events)
             t->failed = 1;
             t->pend_n = 0;
             t->out_off = t->out_len;
-            io_want(io, 0);
-            t->on->readable(t); /* tcp_read will say TCP_FAILED once it has given what is left */
+            rearm(t);
+            if (!t->paused)
+                t->on->readable(t); /* tcp_read says TCP_FAILED once it has given what is left */
             return;
         }
         rearm(t);

@@ -31,7 +31,7 @@ struct tcp {
     uint32_t out_off, out_len, out_cap;
     struct iovec *pend; /* refused bytes, borrowed; sent after out */
     uint32_t pend_n;
-    uint32_t taken; /* bytes that left the queue, wrapping: tells a slow peer from a stuck one */
+    uint64_t moved_ms; /* when bytes last left the queue, or began to wait in it */
     uint8_t paused, failed, connecting, handshaking, tls_wants_write;
     uint8_t tls_holds; /* bytes read while paused, of which the descriptor will not tell */
     void (*on_closed)(struct tcp *t);
