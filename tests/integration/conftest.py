@@ -52,7 +52,7 @@ def world(upstream_a, upstream_b):
         l.channel("alive", b, "dead-*", args=("--priority", "5"))
         l.channel("nobody", "http://127.0.0.1:1/v1", "gone-*")
         l.channel("bad-key", a, "k-*", credential="sk-wrong-credential-0001")
-        l.serves("k-probe")
+        l.caught_up()
         yield l
 
 

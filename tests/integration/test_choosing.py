@@ -30,9 +30,8 @@ def test_weights(lyss, up, up2, name):
 
 def test_round_robin(lyss, up, up2, name):
     m = "rr-" + name()
-    rev = lyss.rev()
     lyss.cli("route", "add", m, "--algorithm", "round_robin", "--channel", "heavy", "--channel", "light", "--data", lyss.data)
-    lyss.settled(rev)
+    lyss.caught_up()
     with lyss.connect() as c:
         got = [c.request("POST", "/v1/chat/completions", {"model": m, "messages": []}, lyss.auth()).header("x-lyss-channel")
                for _ in range(40)]
@@ -99,7 +98,7 @@ def test_next_credential_is_tried(fresh, up, name):
     l = fresh()
     l.channel("two-keys", up.url, "m-*", credential="sk-wrong-credential-0001")
     add_credential(l, "two-keys")
-    l.serves("m-probe")
+    l.caught_up()
     time.sleep(0.5)
     for _ in range(4):
         r = l.chat(name())
@@ -119,7 +118,7 @@ def test_attempts_end_after_three(fresh, name):
         for i, u in enumerate(ups):
             u.on(m, status=500)
             l.channel(f"c{i}", u.url, "m-*")
-        l.serves("m-probe")
+        l.caught_up()
         r = l.chat(m)
         assert r.status == 500 and r.header("x-lyss-attempts") == "3"
         assert sum(len(u.of(m)) for u in ups) == 3
@@ -192,7 +191,7 @@ def test_changes_are_served_within_a_second(lyss, up, name):
     t = time.monotonic()
     lyss.channel(m, up.url, m)
     added = time.monotonic()
-    lyss.serves(m, timeout=slack(1))
+    lyss.caught_up()
     assert time.monotonic() - added < slack(1)
     assert lyss.chat(m).status == 200
     lyss.cli("channel", "set", m, "--status", "inactive", "--data", lyss.data)
@@ -216,7 +215,7 @@ def test_running_requests_survive_a_change(lyss, up, name):
     """A request keeps what it was admitted with; a stream is not cut by a new snapshot."""
     m = "keep-" + name()
     lyss.channel(m, up.url, m)
-    lyss.serves(m)
+    lyss.caught_up()
     up.on(m, chunk_delay=0.1)
     import threading
     got = []
@@ -224,6 +223,6 @@ def test_running_requests_survive_a_change(lyss, up, name):
     t.start()
     up.wait_request(m)
     lyss.cli("channel", "rm", m, "--data", lyss.data)
-    Upstream.wait(up, lambda: not lyss.knows(m), slack(1), "the channel to be gone")
+    lyss.caught_up()
     t.join(30)
     assert Events(got[0].body).done

@@ -119,7 +119,7 @@ def test_on_disconnect_drain(fresh, up, name):
     """The policy `drain`: the upstream is read to its end, and its real usage settles."""
     l = fresh()
     l.channel("main", up.url, "m-*", args=("--on-disconnect", "drain"))
-    l.serves("m-probe")
+    l.caught_up()
     m = up.on(name(), chunk_delay=0.02)
     c = l.connect()
     c.send(request_bytes("POST", PATH, chat_body(m, stream=True), l.auth()))

@@ -43,8 +43,7 @@ def test_stream_usage_is_asked_for_and_swallowed(lyss, up, name):
     assert sent.json["stream_options"] == {"include_usage": True}
     without = {k: v for k, v in sent.json.items() if k != "stream_options"}
     assert without == json.loads(text)
-    assert re.sub(rb',?\s*"stream_options"\s*:\s*\{[^}]*\}', b"", sent.body, count=1).replace(b" ,", b",") == \
-        text.encode().replace(b" ,", b",")
+    assert re.sub(rb'"stream_options":\{"include_usage":true\},?', b"", sent.body, count=1) == text.encode()
     e = Events(r.body)
     assert e.done and not [d for d in e.docs if d["choices"] == []]
     expected = [x for x in Reply(sent, Script()).events() if b'"choices":[]' not in x]

@@ -60,7 +60,7 @@ def test_sigterm_when_idle(fresh):
 def test_sigterm_ends_streams_in_band(fresh, up, name):
     l = fresh()
     l.channel("main", up.url, "m-*")
-    l.serves("m-probe")
+    l.caught_up()
     m, quiet, whole = up.on(name(), chunk_delay=0.05, text=tuple(PIECES) * 200), up.on(name(), fault="stall", after=5), up.on(name(), head_delay=60)
     cs = []
     for x, stream in ((m, True), (quiet, True), (whole, False)):
@@ -160,7 +160,7 @@ def test_kill_9_under_load(fresh, up, name):
     rounds = 20 if os.environ.get("LYSS_TORTURE") else 5
     l = fresh()
     l.channel("main", up.url, "m-*")
-    l.serves("m-probe")
+    l.caught_up()
     ended, admitted = {}, set()
     for i in range(rounds):
         m = up.on(name(), chunk_delay=0.005)
@@ -215,7 +215,7 @@ def test_the_ledger_agrees_with_the_oracle(fresh, up, name):
     """Tokens of all rows are those that the upstream reported."""
     l = fresh()
     l.channel("main", up.url, "m-*", args=("--op", "chat", "--op", "completions", "--op", "embeddings", "--op", "responses"))
-    l.serves("m-probe")
+    l.caught_up()
     m = name()
 
     def work(k):
@@ -250,7 +250,7 @@ def test_what_happens_when_the_ledger_is_away(fresh, up, name):
     import sqlite3
     l = fresh()
     l.channel("main", up.url, "m-*")
-    l.serves("m-probe")
+    l.caught_up()
     m = name()
     l.row(l.chat(m).request_id)
     db = sqlite3.connect(f"{l.data}/ledger.db", timeout=10, isolation_level=None)

@@ -68,7 +68,7 @@ def test_redirects_are_not_followed(lyss, up, trap, name, status):
 def test_proxy_variables_are_not_used(fresh, up, trap, name):
     l = fresh(env={k: f"http://127.0.0.1:{trap.port}" for k in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY")})
     l.channel("main", up.url, "m-*")
-    l.serves("m-probe")
+    l.caught_up()
     assert lyss_ok(l.chat(name()))
 
 
@@ -97,7 +97,7 @@ def test_private_addresses_are_refused(guarded, trap, name, url):
     m = name()
     p = guarded.channel(m, url.format(p=trap.port), m, check=False)
     if p.returncode == 0:
-        guarded.serves(m)
+        guarded.caught_up()
         r = guarded.chat(m)
         assert r.status in (502, 503, 504) and r.error
         assert b"127.0.0.1" not in r.body
@@ -114,13 +114,12 @@ def test_changing_the_url_clears_the_secret(fresh, up, trap, name):
     l = fresh()
     m = name()
     l.channel("c", up.url, m)
-    l.serves(m)
+    l.caught_up()
     assert l.chat(m).status == 200
     with Upstream(keys=("sk-new-canary-credential-77",)) as other:
-        rev = l.rev()
-        p = l.cli("channel", "set", "c", "--base-url", other.url, "--data", l.data, check=False)
+            p = l.cli("channel", "set", "c", "--base-url", other.url, "--data", l.data, check=False)
         if p.returncode == 0:
-            l.settled(rev)
+            l.caught_up()
             l.chat(m)
             assert all(PROVIDER_KEY not in str(r.headers) for r in other.requests)
         l.cli("channel", "set", "c", "--base-url", other.url, "--credential-stdin", "--data", l.data, stdin="sk-new-canary-credential-77\n")
@@ -168,9 +167,8 @@ def test_keys_of_another_tenant_see_nothing(lyss, up, name):
     assert "listed-one" not in ids and "mapped" not in ids
     r = lyss.chat("listed-one", key=key)
     assert r.status == 404 and "listed-two" not in r.error["message"]
-    rev = lyss.rev()
     lyss.cli("key", "rm", "theirs", "--tenant", "other", "--data", lyss.data)
-    lyss.settled(rev)
+    lyss.caught_up()
     assert lyss.get("/v1/models", key=key).status == 401
 
 

@@ -188,7 +188,7 @@ def flip(key):
 def test_unknown_key_is_401(lyss, up, name, header):
     m = name()
     r = lyss.chat(m, key=None, headers=header(lyss.key))
-    assert r.status == 401 and r.error["type"] == "invalid_request_error"
+    assert r.status == 401 and r.error["type"] == "authentication_error"
     assert r.error["code"] == "invalid_api_key"
     assert r.header("www-authenticate") == "Bearer"
     assert lyss.key[:-1].encode() not in r.body

@@ -15,7 +15,7 @@ def own(fresh, up):
     """A process of the test's own: its clock jumps disturb nobody else."""
     l = fresh()
     l.channel("main", up.url, "m-*")
-    l.serves("m-probe")
+    l.caught_up()
     return l
 
 
@@ -108,7 +108,7 @@ def test_total_of_a_whole_answer(fresh, up, name):
     """Bytes trickle in: neither TTFT nor the gap between chunks ends it, the total does."""
     l = fresh()
     l.channel("main", up.url, "m-*")
-    l.serves("m-probe")
+    l.caught_up()
     m = name()
 
     async def script(r, conn):
@@ -134,7 +134,7 @@ def test_total_of_a_whole_answer(fresh, up, name):
 def test_a_channel_has_timers_of_its_own(fresh, up, name):
     l = fresh()
     l.channel("quick", up.url, "m-*", args=("--ttft-timeout-ms", "300"))
-    l.serves("m-probe")
+    l.caught_up()
     m = up.on(name(), fault="stall", after=0)
     t = time.monotonic()
     r = l.stream(m)
@@ -147,7 +147,7 @@ def test_timeout_fails_over(fresh, up, up2, name):
     l = fresh()
     l.channel("slow", up.url, "m-*", args=("--ttft-timeout-ms", "200", "--priority", "9"))
     l.channel("fast", up2.url, "m-*", args=("--priority", "1"))
-    l.serves("m-probe")
+    l.caught_up()
     m = up.on(name(), fault="stall", after=0)
     r = l.stream(m)
     assert r.status == 200 and r.header("x-lyss-channel") == "fast" and r.header("x-lyss-attempts") == "2"
@@ -189,7 +189,7 @@ def test_a_ping_before_the_first_token_fixes_the_head_but_not_the_channel(fresh,
     l = fresh()
     l.channel("one", up.url, "m-*", "x-*", args=("--priority", "9"))
     l.channel("two", up2.url, "m-*", args=("--priority", "1"))
-    l.serves("x-probe")
+    l.caught_up()
     gate = Gate()
     m = up.on(name(), gate=gate, gate_head=True, status=500)
     with l.connect() as c:
@@ -339,7 +339,7 @@ def test_write_stall(fresh, name):
     with Upstream(sndbuf=16384) as u:
         l = fresh()
         l.channel("main", u.url, "m-*")
-        l.serves("m-probe")
+        l.caught_up()
         m = u.on(name(), text=("x" * 8000,) * 3000)
         with l.connect(rcvbuf=4096) as c:
             ask(l, c, m, stream=True)
@@ -358,7 +358,7 @@ def test_backpressure(fresh, name):
     with Upstream(sndbuf=16384) as u:
         l = fresh()
         l.channel("main", u.url, "m-*")
-        l.serves("m-probe")
+        l.caught_up()
         m = u.on(name(), text=("x" * 8000,) * 4000)
         with l.connect(rcvbuf=8192, timeout=30) as c:
             ask(l, c, m, stream=True)

@@ -57,7 +57,7 @@ def test_both_sides(secure, tls_up, name):
     u = tls_up("good")
     m = name()
     secure.channel(m, u.url, m)
-    secure.serves(m)
+    secure.caught_up()
     r = secure.chat(m)
     assert r.status == 200 and r.json["choices"][0]["message"]["content"] == "".join(PIECES)
     r = secure.stream(m)
@@ -71,7 +71,7 @@ def test_tls_upstream_sessions_and_connections_are_reused(secure, tls_up, name):
     u = tls_up("good")
     m = name()
     secure.channel(m, u.url, m)
-    secure.serves(m)
+    secure.caught_up()
     with secure.connect() as c:
         before = None
         for i in range(20):
@@ -85,7 +85,7 @@ def test_a_bad_certificate_is_refused(secure, tls_up, name, cert):
     u = tls_up(cert)
     m = name()
     secure.channel(m, u.url, m)
-    secure.serves(m)
+    secure.caught_up()
     r = secure.chat(m)
     assert r.status == 502 and r.error
     assert u.requests == []
@@ -95,7 +95,7 @@ def test_a_bad_certificate_is_refused(secure, tls_up, name, cert):
 def test_an_upstream_that_speaks_no_tls(secure, up, name):
     m = name()
     secure.channel(m, up.url.replace("http:", "https:"), m)
-    secure.serves(m)
+    secure.caught_up()
     assert secure.chat(m).status == 502
 
 
@@ -104,7 +104,7 @@ def test_cut_streams_over_tls(secure, tls_up, name, fault):
     u = tls_up("good")
     m = u.on(name(), fault=fault, after=5)
     secure.channel(m, u.url, m)
-    secure.serves(m)
+    secure.caught_up()
     r = secure.stream(m)
     e = Events(r.body)
     assert r.end in ("cut", "reset") and len(e.errors) == 1 and not e.done
@@ -122,7 +122,7 @@ def test_a_truncated_body_framed_by_close_is_no_answer(secure, tls_up, name):
         conn.rst()
     u.on(m, script)
     secure.channel(m, u.url, m)
-    secure.serves(m)
+    secure.caught_up()
     assert not Events(secure.stream(m).body).done
 
 
@@ -159,7 +159,7 @@ def test_client_gone_over_tls(secure, tls_up, name):
     u = tls_up("good")
     m = u.on(name(), fault="stall", after=5)
     secure.channel(m, u.url, m)
-    secure.serves(m)
+    secure.caught_up()
     for how in ("close", "reset"):
         c = secure.connect()
         c.send(request_bytes("POST", "/v1/chat/completions", chat_body(m, stream=True), secure.auth()))

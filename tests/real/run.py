@@ -144,7 +144,7 @@ def compare(base):
     passed = failed = 0
     with Lyss(clock=False) as l:
         l.channel("llama", base, ALIAS, credential="sk-none-needed", args=("--op", "chat", "--op", "completions"))
-        l.serves(ALIAS)
+        l.caught_up()
         direct = openai.OpenAI(base_url=base, api_key="sk-none-needed", max_retries=0)
         through = openai.OpenAI(base_url=l.url + "/v1", api_key=l.key, max_retries=0)
         for name, check in checks(l, direct, through):

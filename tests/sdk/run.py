@@ -71,7 +71,7 @@ def main():
         out = json.loads(l.cli("key", "add", "narrow", "--models", "text", "--data", l.data, "--json").stdout)
         narrow = out.get("api_key") or out.get("key") or out.get("secret")
         l.secrets.append(narrow)
-        l.serves("text")
+        l.caught_up()
         env = {"PATH": os.environ["PATH"], "HOME": str(CACHE), "LYSS_URL": l.url, "LYSS_KEY": l.key, "LYSS_NARROW_KEY": narrow, "TEXT": "".join(PIECES)}
         p = subprocess.run([exe, "--test", "--test-reporter=tap", "sdk.test.mjs"], cwd=CACHE, env=env, text=True, capture_output=True, timeout=300)
         passed = int((re.search(r"^# pass (\d+)", p.stdout, re.M) or [0, 0])[1])

@@ -35,7 +35,7 @@ def main():
     with Lyss() as l:
         up = f"127.0.0.1:{free_port()}"
         l.channel("vtc", f"http://{up}/v1", "vtc", credential="sk-vtc")
-        l.serves("vtc")
+        l.caught_up()
         for s in scripts:
             p = subprocess.run(["varnishtest", "-l", "-t", "30" if sanitized() else "15", f"-Dlyss={l.host}:{l.port}", f"-Dkey={l.key}", f"-Dup={up}", str(s)],
                                text=True, capture_output=True, cwd=l.dir, env={**os.environ, "TMPDIR": l.dir})
