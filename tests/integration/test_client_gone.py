@@ -62,6 +62,19 @@ def test_gone_before_it_was_admitted(lyss, up, name, how, part):
     assert up.of(m) == [] and lyss.rows("model = ?", (m,)) == []
 
 
+@pytest.mark.parametrize("try_", range(10))
+def test_gone_together_with_the_request(lyss, up, name, try_):
+    """Request and RST arrive in one turn: the RST must not be lost behind the bytes."""
+    m = up.on(name(), head_delay=30)
+    c = lyss.connect()
+    c.send(request_bytes("POST", PATH, chat_body(m), lyss.auth()))
+    t = leave(c, "rst")
+    time.sleep(0.1)
+    if up.of(m):
+        let_go(up, m, t)
+        assert lyss.row_of_model(m)["state"] == "client_gone"
+
+
 def test_gone_while_a_retry_would_be_due(lyss, up, up2, name):
     gate = Gate()
     m = up.on(name("fo"), gate=gate, gate_head=True, status=500)
