@@ -109,6 +109,7 @@ void relay_commit(struct request *r)
 {
     r->phase = PHASE_RELAY;
     r->first_content_ns = clock_mono_ns();
+    relay_set_deadline(r); /* the gap between chunks may be due before the first token was */
 }
 
 /* After the first bytes have gone out (the reply's headers came from the plan). */
@@ -160,7 +161,7 @@ void relay_break(struct request *r, enum ledger_state state, enum err e,
             openai_error_event(&b, r->op, e, info, tokens, r->tap.next_sequence);
         struct http_conn *c = r->conn;
         r->conn = NULL;
-        if (!r->torn && !r->whole && !http_stream_write(c, buf_view(&b)))
+        if (!r->torn && r->stream && !http_stream_write(c, buf_view(&b)))
             r->torn = 1;
         http_stream_break(c);
         buf_release(&b);
@@ -426,6 +427,7 @@ static void on_head(struct http_call *call, const struct http_head *h)
     pass_headers(r, h);
     r->sse = relay_is_success(r) && is_type(h, STR("text/event-stream"));
     r->whole = !r->sse;
+    relay_set_deadline(r); /* from here on its silence counts, too */
     struct err_info info;
     err_info_init(&info);
     struct str coding = http_get(h, HTTP_CONTENT_ENCODING);
