@@ -2,13 +2,15 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
+#include "core/clock.h"
 #include "store/repo_meta.h"
 
 #define QUEUE_MAX 256
@@ -18,15 +20,15 @@ struct store {
     struct store_options o;
     struct sql *db;
     pthread_t thread;
+    int wake;              /* an eventfd: the thread sleeps on it */
     pthread_mutex_t mutex; /* guards what follows */
-    pthread_cond_t wake;
     struct store_job *first, **last;
     size_t queued;
     bool closing;
     /* The store thread's own. */
     int64_t rev;
     enum err health;
-    struct timespec watch_at;
+    uint64_t watch_at_ms;
 };
 
 static void on_home(struct message *m)
@@ -64,32 +66,19 @@ static void watch(struct store *s)
     }
 }
 
-static void schedule_watch(struct store *s)
+/* Milliseconds until the next look at config_rev; -1: never. */
+static int until_watch(const struct store *s)
 {
-    clock_gettime(CLOCK_MONOTONIC, &s->watch_at);
-    s->watch_at.tv_nsec += (long)(s->o.watch_ms % 1000) * 1000000;
-    s->watch_at.tv_sec += s->o.watch_ms / 1000 + s->watch_at.tv_nsec / 1000000000;
-    s->watch_at.tv_nsec %= 1000000000;
+    if (!s->o.watch_ms)
+        return -1;
+    uint64_t now = clock_mono_ms();
+    return now >= s->watch_at_ms ? 0 : (int)(s->watch_at_ms - now);
 }
 
-static bool watch_is_due(const struct store *s)
+/* NULL: none waits. *closing is read at the same moment. */
+static struct store_job *next_job(struct store *s, bool *closing)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return s->o.watch_ms &&
-           (now.tv_sec > s->watch_at.tv_sec ||
-            (now.tv_sec == s->watch_at.tv_sec && now.tv_nsec >= s->watch_at.tv_nsec));
-}
-
-/* With the mutex held: waits for a job, a due watch or the end. NULL: no job. */
-static struct store_job *next_job(struct store *s)
-{
-    while (!s->first && !s->closing && !watch_is_due(s)) {
-        if (s->o.watch_ms)
-            pthread_cond_timedwait(&s->wake, &s->mutex, &s->watch_at);
-        else
-            pthread_cond_wait(&s->wake, &s->mutex);
-    }
+    pthread_mutex_lock(&s->mutex);
     struct store_job *job = s->first;
     if (job) {
         s->first = job->next_;
@@ -97,7 +86,24 @@ static struct store_job *next_job(struct store *s)
             s->last = &s->first;
         s->queued--;
     }
+    *closing = s->closing;
+    pthread_mutex_unlock(&s->mutex);
     return job;
+}
+
+static void sleep_until_woken(struct store *s)
+{
+    uint64_t count;
+    struct pollfd p = {.fd = s->wake, .events = POLLIN};
+    if (poll(&p, 1, until_watch(s)) > 0 && read(s->wake, &count, sizeof count) < 0)
+        return; /* taken already: the queue is looked at in any case */
+}
+
+static void wake(struct store *s)
+{
+    uint64_t one = 1;
+    if (write(s->wake, &one, sizeof one) < 0)
+        return; /* the counter is full, so the thread is being woken */
 }
 
 static void *run(void *arg)
@@ -106,18 +112,18 @@ static void *run(void *arg)
     pthread_setname_np(pthread_self(), "lyss-store");
     /* Of this thread alone on Linux: what it does in the background gives way to the loops. */
     setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
-    bool going = true;
-    while (going) {
-        if (watch_is_due(s)) {
+    for (bool closing = false;;) {
+        if (until_watch(s) == 0) {
             watch(s);
-            schedule_watch(s);
+            s->watch_at_ms = clock_mono_ms() + (uint64_t)s->o.watch_ms;
         }
-        pthread_mutex_lock(&s->mutex);
-        struct store_job *job = next_job(s);
-        going = job || !s->closing;
-        pthread_mutex_unlock(&s->mutex);
+        struct store_job *job = next_job(s, &closing);
         if (job)
             run_job(s, job);
+        else if (closing)
+            break;
+        else
+            sleep_until_woken(s);
     }
     return NULL;
 }
@@ -136,19 +142,16 @@ enum err store_open(struct store **out, struct sql *db, const struct store_optio
     s->db = db;
     s->last = &s->first;
     s->rev = -1; /* no revision: the first look is a change */
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&s->mutex, NULL);
-    int failed = pthread_create(&s->thread, NULL, run, s);
+    int failed = s->wake < 0 ? errno : pthread_create(&s->thread, NULL, run, s);
     if (!failed) {
         *out = s;
         return ERR_OK;
     }
     sql_close(&s->db);
-    pthread_cond_destroy(&s->wake);
+    if (s->wake >= 0)
+        close(s->wake);
     pthread_mutex_destroy(&s->mutex);
     mem_free(s);
     return err_set(info, ERR_INTERNAL, "the store thread cannot be started: %s", strerror(failed));
@@ -165,7 +168,7 @@ enum err store_submit(struct store *s, struct store_job *job)
         *s->last = job;
         s->last = &job->next_;
         s->queued++;
-        pthread_cond_signal(&s->wake);
+        wake(s); /* with the mutex held: store_close cannot have closed it yet */
     }
     pthread_mutex_unlock(&s->mutex);
     return e;
@@ -178,11 +181,11 @@ void store_close(struct store **sp)
         return;
     pthread_mutex_lock(&s->mutex);
     s->closing = true;
-    pthread_cond_signal(&s->wake);
+    wake(s);
     pthread_mutex_unlock(&s->mutex);
     pthread_join(s->thread, NULL);
     sql_close(&s->db);
-    pthread_cond_destroy(&s->wake);
+    close(s->wake);
     pthread_mutex_destroy(&s->mutex);
     mem_free(s);
     *sp = NULL;
