@@ -317,6 +317,12 @@ static enum err start_all(struct control *c, const struct control_options *o, st
     take_settings(&g->settings, cfg);
     g->settings.demo = o->demo;
     g->demo_open = o->demo ? open_demo : NULL;
+    g->browser = (struct browser_rules){.hosts = cfg->trusted_hosts.items,
+                                        .hosts_n = cfg->trusted_hosts.n,
+                                        .origins = cfg->cors_origins.items,
+                                        .origins_n = cfg->cors_origins.n,
+                                        .any_localhost =
+                                            cfg->environment == ENVIRONMENT_DEVELOPMENT};
     g->pepper = vault_pepper(o->vault);
     g->started_ms = clock_wall_ms();
     g->hosts = dns_hosts_new("/etc/hosts");

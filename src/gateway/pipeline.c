@@ -20,6 +20,7 @@
 #define ARENA_EXTRA_BYTES (8u << 20)
 #define BIG_BODY_BYTES    65536
 #define ERROR_BODY_MAX    65536
+#define HEADERS_MAX       16384
 
 enum step { NEXT, WAIT, DONE };
 
@@ -47,17 +48,28 @@ static void reply_error(struct http_conn *c, struct str id, struct str headers, 
 }
 
 /* For what has no request yet. */
-static void refuse_bare(struct http_conn *c, enum err e, const struct err_info *info,
-                        const char *allow)
+static void refuse_bare(struct http_conn *c, struct str origin, enum err e,
+                        const struct err_info *info, const char *allow)
 {
     struct worker *w = c->server->user;
     uint8_t id[16];
-    char text[37], line[80];
+    char text[37];
     rng_uuid7(clock_wall_ms(), id);
     uuid_format(id, text);
-    int n = snprintf(line, sizeof line, "x-request-id: %s\r\nCache-Control: no-store\r\n", text);
+    struct buf *lines = scratch_buf(SCRATCH_REPLY_HEADERS, HEADERS_MAX);
+    buf_printf(lines, "x-request-id: %s\r\nCache-Control: no-store\r\n", text);
+    browser_put_cors(&w->gateway->browser, origin, lines);
     counter_add(&w->metrics.refused, 1);
-    reply_error(c, str_make(text, 36), str_make(line, (size_t)n), e, info, allow);
+    reply_error(c, str_make(text, 36), buf_view(lines), e, info, allow);
+}
+
+/* A preflight is answered before any credential is asked for. */
+static void answer_preflight(struct http_conn *c, const struct http_head *h)
+{
+    struct worker *w = c->server->user;
+    struct buf *lines = scratch_buf(SCRATCH_REPLY_HEADERS, HEADERS_MAX);
+    browser_put_preflight(&w->gateway->browser, http_get(h, HTTP_ORIGIN), lines);
+    http_reply(c, 204, buf_view(lines), STR_NULL);
 }
 
 void request_refuse(struct request *r, enum err e, const struct err_info *info)
@@ -199,12 +211,23 @@ static void on_head(struct http_conn *c, const struct http_head *h)
     struct surface s;
     const char *allow = NULL;
     err_info_init(&info);
+    struct str origin = http_get(h, HTTP_ORIGIN);
+    if (w->gateway->browser.hosts_n &&
+        !browser_host_ok(&w->gateway->browser, http_get(h, HTTP_HOST))) {
+        (void)!err_set(&info, ERR_BAD_REQUEST, "This host name is not served here.");
+        refuse_bare(c, STR_NULL, ERR_BAD_REQUEST, &info, NULL);
+        return;
+    }
+    if (origin.n && str_eq(h->method, STR("OPTIONS"))) {
+        answer_preflight(c, h);
+        return;
+    }
     enum err e = surface_find(h->method, h->path, &s, &allow);
     if (e == ERR_NOT_FOUND)
         (void)!err_set(&info, e, "No such path: %.*s",
                        STR_FMT(str_make(h->path.p, h->path.n < 200 ? h->path.n : 200)));
     if (e) {
-        refuse_bare(c, e, &info, e == ERR_METHOD_NOT_ALLOWED ? allow : NULL);
+        refuse_bare(c, origin, e, &info, e == ERR_METHOD_NOT_ALLOWED ? allow : NULL);
         return;
     }
     if (s.page) {
@@ -217,13 +240,18 @@ static void on_head(struct http_conn *c, const struct http_head *h)
     if (!e && op_row(s.op)->has_body)
         e = check_body(w, h, &info);
     if (e) {
-        refuse_bare(c, e, &info, NULL);
+        refuse_bare(c, origin, e, &info, NULL);
         return;
     }
     struct request *r = request_new(w, c, &s, k, digest);
     if (!r) {
-        refuse_bare(c, ERR_NOMEM, &info, NULL);
+        refuse_bare(c, origin, ERR_NOMEM, &info, NULL);
         return;
+    }
+    if (origin.n) {
+        struct buf *lines = scratch_buf(SCRATCH_REPLY_HEADERS, HEADERS_MAX);
+        browser_put_cors(&w->gateway->browser, origin, lines);
+        r->plan->cors = arena_dup(&r->arena, buf_view(lines));
     }
     if (s.name.p && (!surface_decode(s.name, &r->arena, &r->deployment) || !r->deployment.n)) {
         (void)!err_set(&info, ERR_INVALID, "the model name in the path is malformed");
@@ -414,7 +442,7 @@ static void on_failed(struct http_conn *c, enum err e, const struct err_info *in
 
 static void on_malformed(struct http_conn *c, enum err e, const struct err_info *info)
 {
-    refuse_bare(c, e, info, NULL);
+    refuse_bare(c, STR_NULL, e, info, NULL);
 }
 
 static void on_sent(struct http_conn *c)

@@ -35,6 +35,7 @@ struct str reply_headers(struct request *r, const char *content_type)
             buf_str(lines, r->plan->edits.dropped);
             buf_lit(lines, "\r\n");
         }
+        buf_str(lines, r->plan->cors);
         buf_str(lines, r->plan->passed);
     }
     return buf_view(lines);

@@ -35,6 +35,7 @@ struct request_plan {
     unsigned tried_n;
     struct fault fault;     /* of the last attempt */
     struct str passed; /* upstream's rate-limit headers, for the reply */
+    struct str cors; /* header lines for a page of another origin */
     struct str retry_after, retry_after_ms;
     char *reply;            /* the answer's body as it comes */
     size_t reply_n, reply_cap;

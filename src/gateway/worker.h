@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "core/map.h"
+#include "gateway/browser.h"
 #include "gateway/cells.h"
 #include "gateway/metrics.h"
 #include "gateway/snapshot.h"
@@ -66,6 +67,7 @@ struct gateway {
     struct journal *journal;
     struct guard guard;
     struct cidr_list metrics_allow;
+    struct browser_rules browser;
     struct tls_context *server_tls;
     _Atomic(struct tls_context *) client_tls; /* NULL until the first https channel appears */
     const struct apikey_pepper *pepper;
