@@ -1,214 +1,184 @@
-/* channel: changes to channels. A credential enters here in clear and leaves sealed. */
+/* channel: add, set and remove channels. The rule that matters most: a credential never follows its
+ * channel to a new address. */
 #include "ops/channel.h"
 
-#include <openssl/sha.h>
 #include <stdio.h>
 
-#include "llm/provider.h"
-#include "net/url.h"
-#include "ops/field.h"
-#include "ops/field_check.h"
-#include "ops/step.h"
+#include "ops/change.h"
+#include "ops/channel_check.h"
 #include "store/repo_channel.h"
-#include "store/repo_provider.h"
 
-#define CREDENTIAL_MAX 8192
-#define MODELS_MAX     1000
-
-static const struct column model_column = {
-    .name = "models", .flag = "model", .check = CHECK_MODEL, .lo = 1, .hi = 256};
-
-static enum err check_models(const struct channel_change *c, struct err_info *info)
+struct channel_model channel_model_parse(struct str text)
 {
-    char why[200];
-    if (c->n_models > MODELS_MAX)
-        return err_set(info, ERR_INVALID, "--model: at most %d of them; use a glob", MODELS_MAX);
-    for (size_t i = 0; i < c->n_models; i++) {
-        const struct channel_model *m = &c->models[i];
-        struct str bad =
-            !field_text_ok(&model_column, m->pattern, why, sizeof why) ? m->pattern
-            : m->upstream.n && !field_text_ok(&model_column, m->upstream, why, sizeof why)
-                ? m->upstream
-                : STR_NULL;
-        if (bad.p)
-            return err_set(info, ERR_INVALID, "--model '%.*s': %s", (int)(bad.n > 80 ? 80 : bad.n),
-                           bad.p, why);
-    }
-    return ERR_OK;
+    struct str rest = text, pattern = text;
+    str_split(&rest, '=', &pattern);
+    return (struct channel_model){pattern, rest.p ? rest : STR("")};
 }
 
-static enum err check_credentials(const struct channel_change *c, struct err_info *info)
+enum err ops_channel_find(struct ops *o, int64_t tenant, struct str name, struct arena *a,
+                          struct channel_row *row, struct err_info *info)
 {
-    for (size_t i = 0; i < c->n_credentials; i++) {
-        struct str s = secret_expose(&c->credentials[i]);
-        bool ok = s.n > 0 && s.n <= CREDENTIAL_MAX;
-        for (size_t k = 0; ok && k < s.n; k++)
-            ok = s.p[k] > ' ' && s.p[k] < 0x7f;
-        if (!ok)
-            return err_set(info, ERR_INVALID,
-                           "the credential is empty, too long, or holds blanks or control "
-                           "characters; give exactly the provider's key, on one line");
-    }
-    return ERR_OK;
+    enum err e = change_missing(&thing_channel, name,
+                                repo_channel_find(o->db, tenant, name, a, row, info), info);
+    return e ? e : repo_channel_load_parts(o->db, tenant, a, row, 1, info);
 }
 
-/* What only the provider can tell: is there an address, does api_version fit? */
-static enum err check_endpoint(struct ops *o, const struct channel_row *row, struct err_info *info)
+enum err ops_channel_list(struct ops *o, int64_t tenant, struct arena *a, struct channel_row **rows,
+                          size_t *n, struct err_info *info)
 {
-    struct provider_row p;
-    enum err e = repo_provider_find(o->db, TENANT_PLATFORM, row->provider, o->arena, &p, info);
-    if (e)
-        return ops_explain(&thing_provider, row->provider, e, info);
-    const struct provider *kind = provider_find(p.kind);
-    struct str base = row->base_url.n ? row->base_url : p.base_url;
-    if (!kind)
-        return err_set(info, ERR_INVALID, "the provider '%.*s' has the unknown kind '%.*s'",
-                       STR_FMT(p.name), STR_FMT(p.kind));
-    if (!base.n && kind->base_url)
-        base = str_c(kind->base_url);
-    if (!base.n && !kind->in_process)
-        return err_set(info, ERR_INVALID,
-                       "the provider '%.*s' has no address of its own; give --base-url URL",
-                       STR_FMT(p.name));
-    struct url u;
-    e = url_parse(base, &u, info);
-    struct str prefix = e ? STR("") : u.path;
-    while (prefix.n && prefix.p[prefix.n - 1] == '/')
-        prefix.n--;
-    struct endpoint at = {.prefix = prefix, .api_version = row->api_version};
-    return e ? e : provider_check_endpoint(kind, &at, info);
+    enum err e = repo_channel_list(o->db, tenant, a, rows, n, info);
+    return e ? e : repo_channel_load_parts(o->db, tenant, a, *rows, *n, info);
 }
 
-static enum err check(struct ops *o, const struct channel_row *row, const struct channel_change *c,
-                      struct err_info *info)
+/* Stores one credential: its row first, since the seal is bound to the row's id. */
+static enum err add_credential(struct change *c, int64_t tenant, int64_t channel,
+                               const struct secret *secret)
 {
-    enum err e = field_check_all(&thing_channel, row, info);
-    if (!e)
-        e = check_models(c, info);
-    if (!e)
-        e = check_credentials(c, info);
-    return e ? e : check_endpoint(o, row, info);
-}
-
-/* The first eight bytes of the SHA-256: enough to tell two credentials apart, no help in guessing.
- */
-static void fingerprint(struct str s, char out[17])
-{
-    unsigned char d[SHA256_DIGEST_LENGTH];
-    SHA256((const unsigned char *)s.p, s.n, d);
-    for (int i = 0; i < 8; i++)
-        snprintf(out + 2 * i, 3, "%02x", d[i]);
-}
-
-static enum err store_credential(struct ops *o, int64_t tenant, int64_t channel,
-                                 const struct secret *secret, struct err_info *info)
-{
+    struct apikey_hasher hasher;
+    uint8_t digest[APIKEY_DIGEST_BYTES];
+    char fingerprint[17];
     struct str plain = secret_expose(secret);
-    char print[17];
-    fingerprint(plain, print);
-    /* Four characters of a short one would be too much of it. */
-    struct channel_credential c = {.version = 1,
-                                   .fingerprint = str_c(print),
-                                   .last4 = plain.n >= 16 ? str_from(plain, plain.n - 4) : STR(""),
-                                   .status = STR("active")};
-    enum err e = repo_channel_add_credential(o->db, tenant, channel, &c, info);
+    apikey_hasher_init(&hasher, vault_pepper(c->ops->vault));
+    apikey_digest(&hasher, plain, digest);
+    for (int i = 0; i < 8; i++)
+        snprintf(fingerprint + 2 * i, 3, "%02x", digest[i]);
+    struct channel_credential row = {.version = 1,
+                                     .fingerprint = str_c(fingerprint),
+                                     .last4 = plain.n < 16 ? STR("") : str_from(plain, plain.n - 4),
+                                     .status = STR("active")};
+    struct sql *db = c->ops->db;
+    enum err e = repo_channel_add_credential(db, tenant, channel, &row, c->info);
     if (!e)
-        e = vault_seal(o->vault, o->db, tenant, c.id, c.version, plain, o->arena, &c.sealed, info);
-    return e ? e : repo_channel_seal_credential(o->db, tenant, &c, info);
+        e = vault_seal(c->ops->vault, db, tenant, row.id, row.version, plain, &c->arena,
+                       &row.sealed, c->info);
+    return e ? e : repo_channel_seal_credential(db, tenant, &row, c->info);
 }
 
-static enum err store_parts(struct ops *o, int64_t tenant, int64_t channel,
-                            const struct channel_change *c, struct err_info *info)
+static enum err add_credentials(struct change *c, int64_t tenant, int64_t channel,
+                                const struct secret *secrets, size_t n, size_t there)
 {
     enum err e = ERR_OK;
-    if (c->models_given)
-        e = repo_channel_set_models(o->db, tenant, channel, c->models, c->n_models, info);
-    if (e == ERR_EXISTS)
-        err_set(info, e = ERR_INVALID, "--model: the same name is given twice");
-    for (size_t i = 0; !e && i < c->n_credentials; i++)
-        e = store_credential(o, tenant, channel, &c->credentials[i], info);
+    if (n + there > CHANNEL_CREDENTIALS_MAX)
+        return field_set(c->info, "credential", ERR_INVALID, "at most %d credentials a channel",
+                         CHANNEL_CREDENTIALS_MAX);
+    for (size_t i = 0; !e && i < n; i++) {
+        e = channel_check_credential(&secrets[i], c->info);
+        if (!e)
+            e = add_credential(c, tenant, channel, &secrets[i]);
+    }
     return e;
 }
 
-enum err ops_channel_add(struct ops *o, int64_t tenant, struct channel_change *c,
-                         struct err_info *info)
+enum err ops_channel_add(struct ops *o, int64_t tenant, struct channel_request *req,
+                         struct arena *a, struct err_info *info)
 {
-    struct channel_row *row = &c->row;
-    enum err e = ops_begin(o, info);
+    struct channel_row *row = &req->row;
+    struct str address;
+    enum err e = row_complete(&thing_channel, row, req->set, 0, a, info);
+    if (!e)
+        e = channel_check_models(req->models, req->n_models, info);
     if (e)
         return e;
-    e = check(o, row, c, info);
-    if (!e) {
-        e = repo_channel_add(o->db, tenant, row, info);
-        if (e)
-            ops_explain(&thing_channel, row->name, e, info);
-    }
+    struct change c;
+    e = change_begin(&c, o, &thing_channel, tenant, info);
     if (!e)
-        e = store_parts(o, tenant, row->row.id, c, info);
-    return ops_end(o, e, &(struct ops_step){&thing_channel, "add", tenant, row->row.id, NULL, row},
-                   info);
+        e = channel_check(o, row, &c.arena, &address, info);
+    if (!e)
+        e = change_exists(&thing_channel, row, repo_channel_add(o->db, tenant, row, info), info);
+    if (!e)
+        e = repo_channel_set_models(o->db, tenant, row->row.id, req->models, req->n_models, info);
+    if (!e)
+        e = add_credentials(&c, tenant, row->row.id, req->credentials, req->n_credentials, 0);
+    return change_end(&c, e, "add", row->row.id, row);
 }
 
-/* Whoever can change where a channel leads must not get its key sent there. */
-static enum err drop_credentials(struct ops *o, int64_t tenant, const struct channel_row *before,
-                                 const struct channel_row *after, const struct channel_change *c,
-                                 int64_t *cleared, struct err_info *info)
+/* The credentials after a change: old ones stay only where they were and only when asked to. */
+static enum err set_credentials(struct change *c, int64_t tenant, const struct channel_row *row,
+                                const struct channel_request *req, bool moved, int64_t *cleared)
 {
-    bool moved =
-        !str_eq(before->base_url, after->base_url) || !str_eq(before->provider, after->provider);
     int64_t removed = 0;
     enum err e = ERR_OK;
-    if (moved || c->n_credentials)
-        e = repo_channel_remove_credentials(o->db, tenant, before->row.id, 0, &removed, info);
-    if (cleared)
-        *cleared = !e && !c->n_credentials ? removed : 0;
-    return e;
+    bool replace = req->n_credentials && !req->keep_credentials;
+    if (moved || replace)
+        e = repo_channel_remove_credentials(c->ops->db, tenant, row->row.id, 0, &removed, c->info);
+    if (moved && !replace)
+        *cleared = removed;
+    size_t there = moved || replace ? 0 : row->n_credentials;
+    return e ? e
+             : add_credentials(c, tenant, row->row.id, req->credentials, req->n_credentials, there);
 }
 
-enum err ops_channel_set(struct ops *o, int64_t tenant, struct str name, struct channel_change *c,
-                         int64_t *cleared, struct err_info *info)
+enum err ops_channel_set(struct ops *o, int64_t tenant, struct str name,
+                         const struct channel_request *req, int64_t *cleared, struct err_info *info)
 {
-    struct channel_row before = {0}, after = {0};
-    if (cleared)
-        *cleared = 0;
-    enum err e = ops_begin(o, info);
+    struct change c;
+    struct channel_row row = {0};
+    struct str was = STR_NULL, is = STR_NULL;
+    *cleared = 0;
+    enum err e = req->set_models ? channel_check_models(req->models, req->n_models, info) : ERR_OK;
     if (e)
         return e;
-    e = repo_channel_find(o->db, tenant, name, o->arena, &before, info);
-    if (e)
-        ops_explain(&thing_channel, name, e, info);
+    e = change_begin(&c, o, &thing_channel, tenant, info);
+    if (!e)
+        e = ops_channel_find(o, tenant, name, &c.arena, &row, info);
     if (!e) {
-        after = before;
-        field_merge(&thing_channel, &after, &c->row, c->given);
-        e = check(o, &after, c, info);
-    }
-    if (!e) {
-        e = repo_channel_save(o->db, tenant, &after, info);
-        if (e)
-            ops_explain(&thing_channel, after.name, e, info);
+        struct channel_row old = row;
+        change_before(&c, &row);
+        if (channel_check(o, &old, &c.arena, &was, info))
+            was = STR_NULL; /* what it was does not hold any more: then it has moved */
+        e = row_merge(&thing_channel, &row, &req->row, req->set, info);
     }
     if (!e)
-        e = drop_credentials(o, tenant, &before, &after, c, cleared, info);
+        e = channel_check(o, &row, &c.arena, &is, info);
     if (!e)
-        e = store_parts(o, tenant, after.row.id, c, info);
-    c->row = after;
-    return ops_end(o, e,
-                   &(struct ops_step){&thing_channel, "set", tenant, after.row.id, &before, &after},
-                   info);
+        e = change_exists(&thing_channel, &row, repo_channel_save(o->db, tenant, &row, info), info);
+    if (!e && req->set_models)
+        e = repo_channel_set_models(o->db, tenant, row.row.id, req->models, req->n_models, info);
+    if (!e)
+        e = set_credentials(&c, tenant, &row, req, !str_eq(was, is), cleared);
+    return change_end(&c, e, "set", row.row.id, &row);
 }
 
 enum err ops_channel_remove(struct ops *o, int64_t tenant, struct str name, struct err_info *info)
 {
-    struct channel_row before = {0};
-    enum err e = ops_begin(o, info);
-    if (e)
-        return e;
-    e = repo_channel_find(o->db, tenant, name, o->arena, &before, info);
+    struct change c;
+    struct channel_row row = {0};
+    enum err e = change_begin(&c, o, &thing_channel, tenant, info);
     if (!e)
-        e = repo_channel_remove(o->db, tenant, before.row.id, info);
-    if (e)
-        ops_explain(&thing_channel, name, e, info);
-    return ops_end(
-        o, e, &(struct ops_step){&thing_channel, "remove", tenant, before.row.id, &before, NULL},
-        info);
+        e = ops_channel_find(o, tenant, name, &c.arena, &row, info);
+    if (!e) {
+        change_before(&c, &row);
+        e = repo_channel_remove(o->db, tenant, row.row.id, info);
+    }
+    return change_end(&c, e, "rm", row.row.id, NULL);
+}
+
+enum err ops_credential_add(struct ops *o, int64_t tenant, struct str channel,
+                            const struct secret *credential, struct err_info *info)
+{
+    struct change c;
+    struct channel_row row = {0};
+    enum err e = change_begin(&c, o, &thing_channel, tenant, info);
+    if (!e)
+        e = ops_channel_find(o, tenant, channel, &c.arena, &row, info);
+    if (!e)
+        e = add_credentials(&c, tenant, row.row.id, credential, 1, row.n_credentials);
+    return change_end(&c, e, "credential add", row.row.id, &row);
+}
+
+enum err ops_credential_remove(struct ops *o, int64_t tenant, struct str channel, int64_t id,
+                               struct err_info *info)
+{
+    struct change c;
+    struct channel_row row = {0};
+    int64_t removed = 0;
+    enum err e = change_begin(&c, o, &thing_channel, tenant, info);
+    if (!e)
+        e = ops_channel_find(o, tenant, channel, &c.arena, &row, info);
+    if (!e && id > 0)
+        e = repo_channel_remove_credentials(o->db, tenant, row.row.id, id, &removed, info);
+    if (!e && !removed)
+        e = field_set(info, "credential", ERR_NOT_FOUND, "channel \"%.*s\" has no credential %lld",
+                      STR_FMT(channel), (long long)id);
+    return change_end(&c, e, "credential rm", row.row.id, &row);
 }

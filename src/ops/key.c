@@ -1,136 +1,139 @@
-/* key: changes to API keys. */
+/* key: mint, change, rotate and revoke API keys. Only the digest of a key is ever stored. */
 #include "ops/key.h"
 
 #include "core/clock.h"
-#include "ops/field.h"
-#include "ops/step.h"
+#include "ops/change.h"
+#include "ops/user.h"
+#include "store/repo_channel.h"
 #include "store/repo_key.h"
-#include "store/repo_user.h"
 
-/* A new text into *row as digest and last four; both lie in the arena. */
-static enum err mint(struct ops *o, struct key_row *row, char text[APIKEY_TEXT_MAX])
+enum err ops_key_find(struct ops *o, int64_t tenant, struct str name, struct arena *a,
+                      struct key_row *row, struct err_info *info)
 {
-    struct apikey_hasher h;
-    uint8_t digest[APIKEY_DIGEST_BYTES];
-    apikey_mint(text);
-    apikey_hasher_init(&h, vault_pepper(o->vault));
-    apikey_digest(&h, str_make(text, APIKEY_CHARS), digest);
-    explicit_bzero(&h, sizeof h);
-    row->digest = arena_dup(o->arena, str_make((char *)digest, sizeof digest));
-    row->last4 = arena_dup(o->arena, str_make(text + APIKEY_CHARS - 4, 4));
-    return arena_failed(o->arena) ? ERR_NOMEM : ERR_OK;
+    return change_missing(&thing_key, name, repo_key_find(o->db, tenant, name, a, row, info), info);
 }
 
-static enum err find_user(struct ops *o, int64_t tenant, struct str user, int64_t *id,
-                          struct err_info *info)
+/* A channel that is not there would shut the key out in silence. */
+static enum err check_channels(struct change *c, int64_t tenant, const struct key_row *row)
 {
-    struct user_row row, *rows;
-    size_t n;
-    enum err e;
-    if (user.n) {
-        e = repo_user_find(o->db, tenant, user, o->arena, &row, info);
-        *id = row.row.id;
-        return e ? ops_explain(&thing_user, user, e, info) : ERR_OK;
+    struct str rest = row->allowed_channels, name;
+    while (list_next(&rest, &name)) {
+        struct channel_row channel;
+        enum err e = repo_channel_find(c->ops->db, tenant, name, &c->arena, &channel, c->info);
+        if (e == ERR_NOT_FOUND)
+            return field_set(c->info, "allowed_channels", e, "there is no channel \"%.*s\"",
+                             STR_FMT(name));
+        if (e)
+            return e;
     }
-    e = repo_user_list(o->db, tenant, o->arena, &rows, &n, info);
-    if (e)
-        return e;
-    if (n == 0)
-        return err_set(info, ERR_INVALID,
-                       "the tenant has no user yet; make one with: lyss user add EMAIL");
-    if (n > 1)
-        return err_set(info, ERR_INVALID,
-                       "the tenant has %zu users; say whose key it is with --user EMAIL", n);
-    *id = rows[0].row.id;
     return ERR_OK;
 }
 
-enum err ops_key_add(struct ops *o, int64_t tenant, struct str user, struct key_row *row,
-                     char text[APIKEY_TEXT_MAX], struct err_info *info)
+enum err key_mint(struct change *c, int64_t tenant, struct key_row *row, char text[APIKEY_TEXT_MAX])
 {
-    enum err e = field_check_all(&thing_key, row, info);
-    if (!e)
-        e = ops_begin(o, info);
+    struct apikey_hasher hasher;
+    uint8_t digest[APIKEY_DIGEST_BYTES];
+    apikey_mint(text);
+    apikey_hasher_init(&hasher, vault_pepper(c->ops->vault));
+    apikey_digest(&hasher, str_c(text), digest);
+    row->digest = arena_dup(&c->arena, str_make((char *)digest, sizeof digest));
+    row->last4 = arena_dup(&c->arena, str_from(str_c(text), strlen(text) - 4));
+    enum err e =
+        arena_failed(&c->arena) ? ERR_NOMEM : repo_key_add(c->ops->db, tenant, row, c->info);
     if (e)
-        return e;
-    row->last_used_ms = row->revoked_ms = ROW_NULL;
-    e = find_user(o, tenant, user, &row->user_id, info);
-    if (!e)
-        e = mint(o, row, text);
+        explicit_bzero(text, APIKEY_TEXT_MAX);
+    return change_exists(&thing_key, row, e, c->info);
+}
+
+/* Ends a change that minted a key: nothing of the change's own arena stays in *row. */
+static enum err end_minted(struct change *c, enum err e, const char *action, struct key_row *row,
+                           struct arena *a, char text[APIKEY_TEXT_MAX])
+{
     if (!e) {
-        e = repo_key_add(o->db, tenant, row, info);
-        if (e)
-            ops_explain(&thing_key, row->name, e, info);
+        row->last4 = arena_dup(a, row->last4);
+        row->digest = arena_dup(a, row->digest);
+        e = arena_failed(a) ? ERR_NOMEM : ERR_OK;
     }
-    e = ops_end(o, e, &(struct ops_step){&thing_key, "add", tenant, row->row.id, NULL, row}, info);
+    e = change_end(c, e, action, row->row.id, row);
     if (e)
         explicit_bzero(text, APIKEY_TEXT_MAX);
     return e;
 }
 
-static enum err begin_with(struct ops *o, int64_t tenant, struct str name, struct key_row *row,
-                           struct err_info *info)
+enum err ops_key_add(struct ops *o, int64_t tenant, struct str user, struct key_row *row,
+                     uint64_t set, struct arena *a, char text[APIKEY_TEXT_MAX],
+                     struct err_info *info)
 {
-    enum err e = ops_begin(o, info);
+    struct user_row owner;
+    text[0] = 0;
+    enum err e = row_complete(&thing_key, row, set, 0, a, info);
     if (e)
         return e;
-    e = repo_key_find(o->db, tenant, name, o->arena, row, info);
-    if (e) {
-        ops_explain(&thing_key, name, e, info);
-        sql_rollback(o->db);
+    struct change c;
+    e = change_begin(&c, o, &thing_key, tenant, info);
+    if (!e)
+        e = ops_user_find(o, tenant, user, &c.arena, &owner, info);
+    if ((e == ERR_NOT_FOUND || e == ERR_INVALID) && info)
+        str_copy(info->field, sizeof info->field, STR("user"));
+    if (!e)
+        e = check_channels(&c, tenant, row);
+    if (!e) {
+        row->user_id = owner.row.id;
+        e = key_mint(&c, tenant, row, text);
     }
-    return e;
+    return end_minted(&c, e, "add", row, a, text);
 }
 
-enum err ops_key_set(struct ops *o, int64_t tenant, struct str name, struct key_row *row,
-                     uint64_t given, struct err_info *info)
+enum err ops_key_set(struct ops *o, int64_t tenant, struct str name, const struct key_row *to,
+                     uint64_t set, struct err_info *info)
 {
-    struct key_row before;
-    enum err e = begin_with(o, tenant, name, &before, info);
-    if (e)
-        return e;
-    struct key_row after = before;
-    field_merge(&thing_key, &after, row, given);
-    e = field_check_all(&thing_key, &after, info);
+    struct change c;
+    struct key_row row = {0};
+    enum err e = change_begin(&c, o, &thing_key, tenant, info);
+    if (!e)
+        e = ops_key_find(o, tenant, name, &c.arena, &row, info);
     if (!e) {
-        e = repo_key_save(o->db, tenant, &after, info);
-        if (e)
-            ops_explain(&thing_key, after.name, e, info);
+        change_before(&c, &row);
+        e = row_merge(&thing_key, &row, to, set, info);
     }
-    *row = after;
-    return ops_end(
-        o, e, &(struct ops_step){&thing_key, "set", tenant, after.row.id, &before, &after}, info);
+    if (!e)
+        e = check_channels(&c, tenant, &row);
+    if (!e)
+        e = change_exists(&thing_key, &row, repo_key_save(o->db, tenant, &row, info), info);
+    return change_end(&c, e, "set", row.row.id, &row);
 }
 
 enum err ops_key_revoke(struct ops *o, int64_t tenant, struct str name, struct err_info *info)
 {
-    struct key_row before;
-    enum err e = begin_with(o, tenant, name, &before, info);
-    if (e)
-        return e;
-    struct key_row after = before;
-    after.revoked_ms = clock_wall_ms();
-    e = repo_key_revoke(o->db, tenant, before.row.id, after.revoked_ms, info);
-    return ops_end(o, e,
-                   &(struct ops_step){&thing_key, "revoke", tenant, before.row.id, &before, &after},
-                   info);
+    struct change c;
+    struct key_row row = {0};
+    enum err e = change_begin(&c, o, &thing_key, tenant, info);
+    if (!e)
+        e = ops_key_find(o, tenant, name, &c.arena, &row, info);
+    if (!e) {
+        change_before(&c, &row);
+        row.revoked_ms = clock_wall_ms();
+        e = repo_key_revoke(o->db, tenant, row.row.id, row.revoked_ms, info);
+    }
+    return change_end(&c, e, "revoke", row.row.id, &row);
 }
 
-enum err ops_key_rotate(struct ops *o, int64_t tenant, struct str name, char text[APIKEY_TEXT_MAX],
-                        struct err_info *info)
+enum err ops_key_rotate(struct ops *o, int64_t tenant, struct str name, struct arena *a,
+                        struct key_row *row, char text[APIKEY_TEXT_MAX], struct err_info *info)
 {
-    struct key_row before;
-    enum err e = begin_with(o, tenant, name, &before, info);
-    if (e)
-        return e;
-    struct key_row after = before;
-    e = mint(o, &after, text);
+    struct change c;
+    text[0] = 0;
+    *row = (struct key_row){.name = name};
+    enum err e = change_begin(&c, o, &thing_key, tenant, info);
     if (!e)
-        e = repo_key_save(o->db, tenant, &after, info);
-    e = ops_end(o, e,
-                &(struct ops_step){&thing_key, "rotate", tenant, after.row.id, &before, &after},
-                info);
-    if (e)
-        explicit_bzero(text, APIKEY_TEXT_MAX);
-    return e;
+        e = ops_key_find(o, tenant, name, a, row, info);
+    if (!e) {
+        change_before(&c, row);
+        e = repo_key_revoke(o->db, tenant, row->row.id, clock_wall_ms(), info);
+    }
+    if (!e) {
+        row->last_used_ms = ROW_NULL;
+        e = key_mint(&c, tenant, row, text);
+    }
+    return end_minted(&c, e, "rotate", row, a, text);
 }

@@ -1,83 +1,115 @@
-/* provider: changes to providers. */
+/* provider: add, set and remove providers beside the built-in ones. */
 #include "ops/provider.h"
 
-#include "llm/provider.h"
-#include "ops/field.h"
-#include "ops/step.h"
+#include "ops/change.h"
+#include "ops/endpoint.h"
+#include "store/repo_channel.h"
 #include "store/repo_provider.h"
 
-static enum err check(struct ops *o, const struct provider_row *row, struct err_info *info)
+enum err ops_provider_find(struct ops *o, struct str name, struct arena *a,
+                           struct provider_row *row, struct err_info *info)
 {
-    enum err e = field_check_all(&thing_provider, row, info);
-    if (e || provider_find(row->kind))
+    return change_missing(&thing_provider, name,
+                          repo_provider_find(o->db, TENANT_ALL, name, a, row, info), info);
+}
+
+static enum err check(struct provider_row *row, struct err_info *info)
+{
+    const struct provider *kind;
+    enum err e = endpoint_kind(row->kind, &kind, info);
+    if (!e && provider_find(row->name) && !str_eq(row->managed_by, STR("builtin")))
+        e = field_set(info, "name", ERR_EXISTS, "\"%.*s\" is the name of a built-in provider",
+                      STR_FMT(row->name));
+    row->base_url = endpoint_trim(row->base_url);
+    return e ? e : endpoint_check(kind, row->base_url, STR_NULL, info);
+}
+
+enum err ops_provider_add(struct ops *o, struct provider_row *row, uint64_t set, struct arena *a,
+                          struct err_info *info)
+{
+    enum err e = row_complete(&thing_provider, row, set, 0, a, info);
+    if (!e)
+        e = check(row, info);
+    if (e)
         return e;
-    struct buf known;
-    buf_init(&known, 400);
-    for (size_t i = 0; provider_at(i); i++)
-        buf_printf(&known, "%s%s", i ? ", " : "", provider_at(i)->name);
-    e = err_set(info, ERR_INVALID, "--kind '%.*s': want one of %s", STR_FMT(row->kind), known.p);
-    buf_release(&known);
+    struct change c;
+    e = change_begin(&c, o, &thing_provider, 0, info);
+    if (!e)
+        e = change_exists(&thing_provider, row, repo_provider_add(o->db, TENANT_ALL, row, info),
+                          info);
+    return change_end(&c, e, "add", row->row.id, row);
+}
+
+/* Channels of any tenant that would follow a change of the provider's address or name. */
+static enum err check_followers(struct change *c, const struct provider_row *row,
+                                const struct provider_row *old)
+{
+    struct channel_row *rows = NULL;
+    size_t n = 0, all = 0, holding = 0;
+    enum err e = repo_channel_list(c->ops->db, TENANT_ALL, &c->arena, &rows, &n, c->info);
+    if (!e)
+        e = repo_channel_load_parts(c->ops->db, TENANT_ALL, &c->arena, rows, n, c->info);
+    for (size_t i = 0; !e && i < n; i++) {
+        if (!str_eq(rows[i].provider, old->name))
+            continue;
+        all++;
+        holding += !rows[i].base_url.n && rows[i].n_credentials;
+    }
+    if (!e && all && !str_eq(row->name, old->name))
+        e = field_set(c->info, "name", ERR_CONFLICT, "%zu channels lead to it by this name", all);
+    if (!e && all && !str_eq(row->kind, old->kind))
+        e = field_set(c->info, "kind", ERR_CONFLICT, "%zu channels lead to it as it is", all);
+    if (!e && holding && !str_eq(row->base_url, old->base_url))
+        e = field_set(c->info, "base_url", ERR_CONFLICT,
+                      "%zu channels take their address from it and hold credentials, which would "
+                      "go to the new place; give them a base_url of their own first, or remove "
+                      "their credentials",
+                      holding);
     return e;
 }
 
-enum err ops_provider_add(struct ops *o, int64_t tenant, struct provider_row *row,
-                          struct err_info *info)
+enum err ops_provider_set(struct ops *o, struct str name, const struct provider_row *to,
+                          uint64_t set, struct err_info *info)
 {
-    enum err e = check(o, row, info);
+    struct change c;
+    struct provider_row row = {0}, old = {0};
+    enum err e = change_begin(&c, o, &thing_provider, 0, info);
     if (!e)
-        e = ops_begin(o, info);
-    if (e)
-        return e;
-    e = repo_provider_add(o->db, tenant, row, info);
-    if (e)
-        ops_explain(&thing_provider, row->name, e, info);
-    return ops_end(
-        o, e, &(struct ops_step){&thing_provider, "add", TENANT_PLATFORM, row->row.id, NULL, row},
-        info);
+        e = ops_provider_find(o, name, &c.arena, &old, info);
+    if (!e) {
+        row = old;
+        change_before(&c, &row);
+        e = row_merge(&thing_provider, &row, to, set, info);
+    }
+    if (!e && str_eq(old.managed_by, STR("builtin")) &&
+        (set & ~column_bits(&thing_provider, "status")))
+        e = field_set(info, "name", ERR_CONFLICT,
+                      "\"%.*s\" is built in; only its status can be changed", STR_FMT(name));
+    if (!e)
+        e = check(&row, info);
+    if (!e)
+        e = check_followers(&c, &row, &old);
+    if (!e)
+        e = change_exists(&thing_provider, &row, repo_provider_save(o->db, TENANT_ALL, &row, info),
+                          info);
+    return change_end(&c, e, "set", row.row.id, &row);
 }
 
-enum err ops_provider_set(struct ops *o, int64_t tenant, struct str name, struct provider_row *row,
-                          uint64_t given, struct err_info *info)
+enum err ops_provider_remove(struct ops *o, struct str name, struct err_info *info)
 {
-    struct provider_row before, after;
-    enum err e = ops_begin(o, info);
-    if (e)
-        return e;
-    e = repo_provider_find(o->db, tenant, name, o->arena, &before, info);
-    if (e)
-        ops_explain(&thing_provider, name, e, info);
-    after = before;
-    if (!e) {
-        field_merge(&thing_provider, &after, row, given);
-        e = check(o, &after, info);
-    }
-    if (!e) {
-        e = repo_provider_save(o->db, tenant, &after, info);
-        if (e)
-            ops_explain(&thing_provider, after.name, e, info);
-    }
-    *row = after;
-    return ops_end(
-        o, e,
-        &(struct ops_step){&thing_provider, "set", TENANT_PLATFORM, after.row.id, &before, &after},
-        info);
-}
-
-enum err ops_provider_remove(struct ops *o, int64_t tenant, struct str name, struct err_info *info)
-{
-    struct provider_row before = {0};
-    enum err e = ops_begin(o, info);
-    if (e)
-        return e;
-    e = repo_provider_find(o->db, tenant, name, o->arena, &before, info);
-    if (!e && str_eq(before.managed_by, STR("builtin")))
-        e = ERR_CONFLICT;
+    struct change c;
+    struct provider_row row = {0};
+    enum err e = change_begin(&c, o, &thing_provider, 0, info);
     if (!e)
-        e = repo_provider_remove(o->db, tenant, before.row.id, info);
-    if (e)
-        ops_explain(&thing_provider, name, e, info);
-    return ops_end(o, e,
-                   &(struct ops_step){&thing_provider, "remove", TENANT_PLATFORM, before.row.id,
-                                      &before, NULL},
-                   info);
+        e = ops_provider_find(o, name, &c.arena, &row, info);
+    if (!e && str_eq(row.managed_by, STR("builtin")))
+        e = field_set(info, "name", ERR_CONFLICT,
+                      "\"%.*s\" is built in; set its status to inactive instead", STR_FMT(name));
+    if (!e) {
+        change_before(&c, &row);
+        e = repo_provider_remove(o->db, TENANT_ALL, row.row.id, info);
+        if (e == ERR_CONFLICT)
+            field_set(info, "name", e, "channels still lead to provider \"%.*s\"", STR_FMT(name));
+    }
+    return change_end(&c, e, "rm", row.row.id, NULL);
 }

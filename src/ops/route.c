@@ -1,105 +1,150 @@
-/* route: changes to routes. */
+/* route: add, set and remove routes. */
 #include "ops/route.h"
 
-#include "ops/field.h"
-#include "ops/step.h"
+#include "ops/change.h"
 #include "store/repo_channel.h"
 #include "store/repo_route.h"
 
-static enum err resolve_one(struct ops *o, int64_t tenant, struct route_candidate *c,
-                            struct err_info *info)
+static enum err part(struct str text, struct str name, int64_t hi, int64_t *out, bool *is,
+                     struct err_info *info)
 {
-    struct channel_row row;
-    enum err e = repo_channel_find(o->db, tenant, c->channel, o->arena, &row, info);
-    if (e)
-        return ops_explain(&thing_channel, c->channel, e, info);
-    c->channel_id = row.row.id;
-    if (c->priority != ROW_NULL && (c->priority < 0 || c->priority > 100))
-        return err_set(info, ERR_INVALID, "--candidate '%.*s': want a priority from 0 to 100",
-                       STR_FMT(c->channel));
-    if (c->weight != ROW_NULL && (c->weight < 1 || c->weight > 1000))
-        return err_set(info, ERR_INVALID, "--candidate '%.*s': want a weight from 1 to 1000",
-                       STR_FMT(c->channel));
-    if (c->upstream.n > 256)
-        return err_set(info, ERR_INVALID, "--candidate '%.*s': the model is longer than 256",
-                       STR_FMT(c->channel));
+    uint64_t v;
+    *is = str_starts(text, name);
+    if (!*is)
+        return ERR_OK;
+    if (!str_u64(str_from(text, name.n), (uint64_t)hi, &v))
+        return field_set(info, "channel", ERR_INVALID, "\"%.*s\": expected a number up to %lld",
+                         (int)(text.n < 60 ? text.n : 60), text.p, (long long)hi);
+    *out = (int64_t)v;
     return ERR_OK;
 }
 
-static enum err store_candidates(struct ops *o, int64_t tenant, int64_t route,
-                                 struct route_change *c, struct err_info *info)
+enum err route_candidate_parse(struct str text, struct route_candidate *out, struct err_info *info)
 {
-    enum err e = ERR_OK;
-    if (!c->candidates_given)
-        return ERR_OK;
-    for (size_t i = 0; !e && i < c->n_candidates; i++)
-        e = resolve_one(o, tenant, &c->candidates[i], info);
+    struct str rest = text, word, upstream;
+    *out = (struct route_candidate){.priority = ROW_NULL, .weight = ROW_NULL};
+    str_split(&rest, ',', &word);
+    upstream = word;
+    str_split(&upstream, '=', &out->channel);
+    out->upstream = upstream.p ? upstream : STR("");
+    while (str_split(&rest, ',', &word)) {
+        bool is = false;
+        enum err e = part(word, STR("priority="), 100, &out->priority, &is, info);
+        if (!e && !is)
+            e = part(word, STR("weight="), 1000, &out->weight, &is, info);
+        if (!e && (!is || out->weight == 0))
+            e = field_set(info, "channel", ERR_INVALID,
+                          "\"%.*s\": expected NAME[=UPSTREAM][,priority=0…100][,weight=1…1000]",
+                          (int)(text.n < 80 ? text.n : 80), text.p);
+        if (e)
+            return e;
+    }
+    return ERR_OK;
+}
+
+enum err ops_route_find(struct ops *o, int64_t tenant, struct str name, struct arena *a,
+                        struct route_row *row, struct err_info *info)
+{
+    enum err e = change_missing(&thing_route, name,
+                                repo_route_find(o->db, tenant, name, a, row, info), info);
+    return e ? e : repo_route_load_candidates(o->db, tenant, a, row, 1, info);
+}
+
+enum err ops_route_list(struct ops *o, int64_t tenant, struct arena *a, struct route_row **rows,
+                        size_t *n, struct err_info *info)
+{
+    enum err e = repo_route_list(o->db, tenant, a, rows, n, info);
+    return e ? e : repo_route_load_candidates(o->db, tenant, a, *rows, *n, info);
+}
+
+/* Copies the candidates with the ids of their channels, which must be the tenant's. */
+static enum err find_channels(struct change *c, int64_t tenant, const struct route_request *req,
+                              struct route_candidate **out)
+{
+    if (!req->n_candidates || req->n_candidates > ROUTE_CANDIDATES_MAX)
+        return field_set(c->info, "channel", ERR_INVALID, "a route has 1 to %d channels",
+                         ROUTE_CANDIDATES_MAX);
+    struct route_candidate *all = arena_alloc(&c->arena, req->n_candidates * sizeof *all);
+    if (!all)
+        return ERR_NOMEM;
+    memcpy(all, req->candidates, req->n_candidates * sizeof *all);
+    for (size_t i = 0; i < req->n_candidates; i++) {
+        struct channel_row channel;
+        enum err e =
+            repo_channel_find(c->ops->db, tenant, all[i].channel, &c->arena, &channel, c->info);
+        if (e == ERR_NOT_FOUND)
+            return field_set(c->info, "channel", e, "there is no channel \"%.*s\"",
+                             (int)(all[i].channel.n < 100 ? all[i].channel.n : 100),
+                             all[i].channel.n ? all[i].channel.p : "");
+        if (e)
+            return e;
+        if (all[i].upstream.n && !model_name_ok(all[i].upstream, false))
+            return field_set(c->info, "channel", ERR_INVALID,
+                             "channel %.*s: the upstream's model name will not do",
+                             STR_FMT(channel.name));
+        all[i].channel_id = channel.row.id;
+    }
+    *out = all;
+    return ERR_OK;
+}
+
+static enum err save_candidates(struct change *c, int64_t tenant, int64_t route,
+                                const struct route_request *req)
+{
+    struct route_candidate *all;
+    enum err e = find_channels(c, tenant, req, &all);
     if (!e)
-        e = repo_route_set_candidates(o->db, tenant, route, c->candidates, c->n_candidates, info);
+        e = repo_route_set_candidates(c->ops->db, tenant, route, all, req->n_candidates, c->info);
     if (e == ERR_EXISTS)
-        err_set(info, e = ERR_INVALID, "--candidate: the same channel and model are given twice");
-    return e;
+        field_set(c->info, "channel", ERR_INVALID, "a channel is given twice");
+    return e == ERR_EXISTS ? ERR_INVALID : e;
 }
 
-enum err ops_route_add(struct ops *o, int64_t tenant, struct route_change *c, struct err_info *info)
-{
-    struct route_row *row = &c->row;
-    enum err e = field_check_all(&thing_route, row, info);
-    if (!e && !c->n_candidates)
-        e = err_set(info, ERR_INVALID, "a route needs at least one --candidate CHANNEL");
-    if (!e)
-        e = ops_begin(o, info);
-    if (e)
-        return e;
-    c->candidates_given = true;
-    e = repo_route_add(o->db, tenant, row, info);
-    if (e)
-        ops_explain(&thing_route, row->name, e, info);
-    else
-        e = store_candidates(o, tenant, row->row.id, c, info);
-    return ops_end(o, e, &(struct ops_step){&thing_route, "add", tenant, row->row.id, NULL, row},
-                   info);
-}
-
-enum err ops_route_set(struct ops *o, int64_t tenant, struct str name, struct route_change *c,
+enum err ops_route_add(struct ops *o, int64_t tenant, struct route_request *req, struct arena *a,
                        struct err_info *info)
 {
-    struct route_row before = {0}, after = {0};
-    enum err e = ops_begin(o, info);
+    struct route_row *row = &req->row;
+    enum err e = row_complete(&thing_route, row, req->set, 0, a, info);
     if (e)
         return e;
-    e = repo_route_find(o->db, tenant, name, o->arena, &before, info);
-    if (e)
-        ops_explain(&thing_route, name, e, info);
+    struct change c;
+    e = change_begin(&c, o, &thing_route, tenant, info);
+    if (!e)
+        e = change_exists(&thing_route, row, repo_route_add(o->db, tenant, row, info), info);
+    if (!e)
+        e = save_candidates(&c, tenant, row->row.id, req);
+    return change_end(&c, e, "add", row->row.id, row);
+}
+
+enum err ops_route_set(struct ops *o, int64_t tenant, struct str name,
+                       const struct route_request *req, struct err_info *info)
+{
+    struct change c;
+    struct route_row row = {0};
+    enum err e = change_begin(&c, o, &thing_route, tenant, info);
+    if (!e)
+        e = ops_route_find(o, tenant, name, &c.arena, &row, info);
     if (!e) {
-        after = before;
-        field_merge(&thing_route, &after, &c->row, c->given);
-        e = field_check_all(&thing_route, &after, info);
-    }
-    if (!e) {
-        e = repo_route_save(o->db, tenant, &after, info);
-        if (e)
-            ops_explain(&thing_route, after.name, e, info);
+        change_before(&c, &row);
+        e = row_merge(&thing_route, &row, &req->row, req->set, info);
     }
     if (!e)
-        e = store_candidates(o, tenant, after.row.id, c, info);
-    c->row = after;
-    return ops_end(
-        o, e, &(struct ops_step){&thing_route, "set", tenant, after.row.id, &before, &after}, info);
+        e = change_exists(&thing_route, &row, repo_route_save(o->db, tenant, &row, info), info);
+    if (!e && req->set_candidates)
+        e = save_candidates(&c, tenant, row.row.id, req);
+    return change_end(&c, e, "set", row.row.id, &row);
 }
 
 enum err ops_route_remove(struct ops *o, int64_t tenant, struct str name, struct err_info *info)
 {
-    struct route_row before = {0};
-    enum err e = ops_begin(o, info);
-    if (e)
-        return e;
-    e = repo_route_find(o->db, tenant, name, o->arena, &before, info);
+    struct change c;
+    struct route_row row = {0};
+    enum err e = change_begin(&c, o, &thing_route, tenant, info);
     if (!e)
-        e = repo_route_remove(o->db, tenant, before.row.id, info);
-    if (e)
-        ops_explain(&thing_route, name, e, info);
-    return ops_end(o, e,
-                   &(struct ops_step){&thing_route, "remove", tenant, before.row.id, &before, NULL},
-                   info);
+        e = ops_route_find(o, tenant, name, &c.arena, &row, info);
+    if (!e) {
+        change_before(&c, &row);
+        e = repo_route_remove(o->db, tenant, row.row.id, info);
+    }
+    return change_end(&c, e, "rm", row.row.id, NULL);
 }

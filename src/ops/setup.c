@@ -1,129 +1,176 @@
-/* setup: the first start. */
+/* setup: the first things in a new installation. */
 #include "ops/setup.h"
 
-#include <openssl/sha.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 
+#include "core/clock.h"
 #include "core/rng.h"
-#include "ops/field.h"
+#include "ops/change.h"
 #include "ops/key.h"
-#include "ops/tenant.h"
-#include "ops/user.h"
 #include "store/repo_key.h"
 #include "store/repo_meta.h"
 #include "store/repo_tenant.h"
 #include "store/repo_user.h"
 
-#define TOKEN_NAME "setup_token"
-#define TOKEN_USED "used"
+#define DEMO       "demo"
+#define DEMO_EMAIL "demo@localhost"
 
-static void to_hex(const uint8_t *p, size_t n, char *out)
+static enum err demo_tenant(struct change *c, struct tenant_row *row)
 {
-    for (size_t i = 0; i < n; i++)
-        snprintf(out + 2 * i, 3, "%02x", p[i]);
+    struct ops *o = c->ops;
+    enum err e = repo_tenant_find(o->db, TENANT_ALL, STR(DEMO), &c->arena, row, c->info);
+    if (e != ERR_NOT_FOUND)
+        return e;
+    *row = (struct tenant_row){.slug = STR(DEMO), .name = STR("Demo"), .unlimited = 1};
+    uint64_t given = column_bits(&thing_tenant, "slug name unlimited");
+    e = row_complete(&thing_tenant, row, given, 0, &c->arena, c->info);
+    if (!e)
+        e = repo_tenant_add(o->db, TENANT_ALL, row, c->info);
+    return e ? e : change_audit(c, &thing_tenant, "add", row->row.id, row);
 }
 
-static void digest_of(struct str token, char out[2 * SHA256_DIGEST_LENGTH + 1])
+static enum err demo_user(struct change *c, int64_t tenant, struct user_row *row)
 {
-    uint8_t d[SHA256_DIGEST_LENGTH];
-    SHA256((const unsigned char *)token.p, token.n, d);
-    to_hex(d, sizeof d, out);
+    struct ops *o = c->ops;
+    enum err e = repo_user_find(o->db, tenant, STR(DEMO_EMAIL), &c->arena, row, c->info);
+    if (e != ERR_NOT_FOUND)
+        return e;
+    *row = (struct user_row){.email = STR(DEMO_EMAIL), .role = STR("tenant_admin")};
+    uint64_t given = column_bits(&thing_user, "email role");
+    e = row_complete(&thing_user, row, given, 0, &c->arena, c->info);
+    if (!e)
+        e = repo_user_add(o->db, tenant, row, c->info);
+    return e ? e : change_audit(c, &thing_user, "add", row->row.id, row);
 }
 
-enum err ops_setup_token_mint(struct ops *o, char out[SETUP_TOKEN_MAX], struct err_info *info)
+/* Revokes the demo key of the last start, if there is one. */
+static enum err revoke_old(struct change *c, int64_t tenant)
 {
-    struct str stored;
+    struct key_row old;
+    enum err e = repo_key_find(c->ops->db, tenant, STR(DEMO), &c->arena, &old, c->info);
+    if (e == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (!e)
+        e = repo_key_revoke(c->ops->db, tenant, old.row.id, clock_wall_ms(), c->info);
+    return e ? e : change_audit(c, &thing_key, "revoke", old.row.id, NULL);
+}
+
+enum err ops_dev_prepare(struct ops *o, char key[APIKEY_TEXT_MAX], struct err_info *info)
+{
+    struct change c;
+    struct tenant_row tenant = {0};
+    struct user_row user = {0};
+    struct key_row row = {.name = STR(DEMO)};
+    uint64_t given = column_bits(&thing_key, "name");
+    key[0] = 0;
+    enum err e = change_begin(&c, o, &thing_key, 0, info);
+    if (!e)
+        e = demo_tenant(&c, &tenant);
+    c.tenant = tenant.row.id;
+    if (!e)
+        e = demo_user(&c, tenant.row.id, &user);
+    if (!e)
+        e = revoke_old(&c, tenant.row.id);
+    if (!e)
+        e = row_complete(&thing_key, &row, given, 0, &c.arena, info);
+    row.user_id = user.row.id;
+    if (!e)
+        e = key_mint(&c, tenant.row.id, &row, key);
+    e = change_end(&c, e, "add", row.row.id, &row);
+    if (e)
+        explicit_bzero(key, APIKEY_TEXT_MAX);
+    return e;
+}
+
+/* ---- the setup token ------------------------------------------------------- */
+
+static void base64url(const uint8_t *p, size_t n, char *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    uint32_t bits = 0;
+    int have = 0;
+    for (size_t i = 0; i < n; i++) {
+        bits = (bits << 8 | p[i]) & 0xFFFF;
+        for (have += 8; have >= 6; have -= 6)
+            *out++ = digits[bits >> (have - 6) & 63];
+    }
+    if (have)
+        *out++ = digits[bits << (6 - have) & 63];
+    *out = 0;
+}
+
+static enum err digest_hex(struct str token, char out[65])
+{
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    if (!EVP_Digest(token.p, token.n, digest, NULL, EVP_sha256(), NULL))
+        return ERR_NOMEM;
+    for (int i = 0; i < 32; i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    return ERR_OK;
+}
+
+static enum err setup_used(struct ops *o, struct arena *a, bool *used, struct err_info *info)
+{
+    struct str v;
+    enum err e = repo_meta_get(o->db, "setup_used", a, &v, info);
+    *used = v.n > 0;
+    return e;
+}
+
+enum err ops_setup_token(struct ops *o, char out[SETUP_TOKEN_MAX], struct err_info *info)
+{
     uint8_t raw[32];
-    char digest[2 * SHA256_DIGEST_LENGTH + 1];
+    char hex[65];
+    bool used = false;
+    struct arena a;
+    arena_init(&a, 4096);
     out[0] = 0;
     enum err e = sql_begin(o->db, SQL_WRITE, info);
-    if (e)
-        return e;
-    e = repo_meta_get(o->db, TOKEN_NAME, o->arena, &stored, info);
-    if (e || str_eq(stored, STR(TOKEN_USED))) {
-        sql_rollback(o->db);
-        return e;
+    if (!e)
+        e = setup_used(o, &a, &used, info);
+    if (!e && !used) {
+        rng_bytes(raw, sizeof raw);
+        base64url(raw, sizeof raw, out);
+        explicit_bzero(raw, sizeof raw);
+        e = digest_hex(str_c(out), hex);
+        if (!e)
+            e = repo_meta_set(o->db, "setup_digest", str_c(hex), info);
     }
-    rng_bytes(raw, sizeof raw);
-    to_hex(raw, sizeof raw, out);
-    explicit_bzero(raw, sizeof raw);
-    digest_of(str_c(out), digest);
-    e = repo_meta_set(o->db, TOKEN_NAME, str_c(digest), info);
     if (!e)
         e = sql_commit(o->db, info);
     if (e) {
         sql_rollback(o->db);
         explicit_bzero(out, SETUP_TOKEN_MAX);
     }
+    arena_release(&a);
     return e;
 }
 
-enum err ops_setup_token_use(struct ops *o, struct str token, struct err_info *info)
+enum err ops_setup_use(struct ops *o, struct str token, struct err_info *info)
 {
-    struct str stored;
-    char digest[2 * SHA256_DIGEST_LENGTH + 1];
-    digest_of(token, digest);
+    char hex[65];
+    bool used = false;
+    struct str kept = STR_NULL;
+    struct arena a;
+    arena_init(&a, 4096);
     enum err e = sql_begin(o->db, SQL_WRITE, info);
+    if (!e)
+        e = setup_used(o, &a, &used, info);
+    if (!e)
+        e = repo_meta_get(o->db, "setup_digest", &a, &kept, info);
+    if (!e)
+        e = digest_hex(token, hex);
+    if (!e && (used || !kept.n || !str_eq_secret(kept, str_c(hex))))
+        e = err_set(info, ERR_UNAUTHORIZED,
+                    "this setup token is not valid; the one of the last "
+                    "start is, until it is used");
+    if (!e)
+        e = repo_meta_set(o->db, "setup_used", STR("1"), info);
+    if (!e)
+        e = sql_commit(o->db, info);
     if (e)
-        return e;
-    e = repo_meta_get(o->db, TOKEN_NAME, o->arena, &stored, info);
-    if (!e && !str_eq_secret(stored, str_c(digest)))
-        e = err_set(info, ERR_UNAUTHORIZED, "the setup token is wrong, or was used already");
-    if (!e)
-        e = repo_meta_set(o->db, TOKEN_NAME, STR(TOKEN_USED), info);
-    if (!e)
-        return sql_commit(o->db, info);
-    sql_rollback(o->db);
+        sql_rollback(o->db);
+    arena_release(&a);
     return e;
-}
-
-static enum err demo_tenant(struct ops *o, int64_t *id, struct err_info *info)
-{
-    struct tenant_row t;
-    enum err e = repo_tenant_find(o->db, TENANT_ALL, STR("demo"), o->arena, &t, info);
-    if (e == ERR_NOT_FOUND) {
-        e = field_defaults(&thing_tenant, &t, o->arena, info);
-        t.slug = STR("demo");
-        t.name = STR("Demo");
-        t.unlimited = 1;
-        if (!e)
-            e = ops_tenant_add(o, TENANT_ALL, &t, info);
-    }
-    *id = t.row.id;
-    return e;
-}
-
-static enum err demo_user(struct ops *o, int64_t tenant, struct str email, struct err_info *info)
-{
-    struct user_row u;
-    enum err e = repo_user_find(o->db, tenant, email, o->arena, &u, info);
-    if (e != ERR_NOT_FOUND)
-        return e;
-    e = field_defaults(&thing_user, &u, o->arena, info);
-    u.email = email;
-    u.name = STR("Demo");
-    u.role = STR("tenant_admin");
-    return e ? e : ops_user_add(o, tenant, &u, info);
-}
-
-enum err ops_dev_prepare(struct ops *o, char text[APIKEY_TEXT_MAX], struct err_info *info)
-{
-    struct str email = STR("demo@example.com");
-    struct key_row k;
-    int64_t tenant;
-    text[0] = 0;
-    enum err e = demo_tenant(o, &tenant, info);
-    if (!e)
-        e = demo_user(o, tenant, email, info);
-    if (e)
-        return e;
-    e = ops_key_revoke(o, tenant, STR("demo"), info);
-    if (e == ERR_NOT_FOUND) /* the first time */
-        e = ERR_OK;
-    if (!e)
-        e = field_defaults(&thing_key, &k, o->arena, info);
-    if (e)
-        return e;
-    k.name = STR("demo");
-    return ops_key_add(o, tenant, email, &k, text, info);
 }

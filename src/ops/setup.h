@@ -1,22 +1,21 @@
-/* setup: what a first start leaves behind: the one-time setup token, and the demo tenant of `dev`.
- */
+/* setup: what a starting server needs: the demo tenant of `lyss dev`, the one-time setup token. */
 #ifndef LYSS_OPS_SETUP_H
 #define LYSS_OPS_SETUP_H
 
 #include "ops/ops.h"
 
-enum { SETUP_TOKEN_MAX = 64 + 1 };
+enum { SETUP_TOKEN_MAX = 44 }; /* 256 bits in base64url, and a NUL */
 
-/* A new token of 256 bits in hex, which takes the place of an unused older one; empty text once a
- * token has been used. Only its digest is stored: it can be shown now and never again. */
-enum err ops_setup_token_mint(struct ops *o, char out[SETUP_TOKEN_MAX],
-                              struct err_info *info) MUST_CHECK;
-/* Takes the token, once. ERR_UNAUTHORIZED: wrong, or used already. */
-enum err ops_setup_token_use(struct ops *o, struct str token, struct err_info *info) MUST_CHECK;
-
-/* The tenant `demo` without limits, a user, and a new key named `demo`; the old one is revoked.
- * text: the key, for showing. */
-enum err ops_dev_prepare(struct ops *o, char text[APIKEY_TEXT_MAX],
+/* Tenant `demo` (without plan limits) with a user, made where they are not there; revokes the key
+ * `demo` of the last start and mints a new one. The caller wipes the key's text. */
+enum err ops_dev_prepare(struct ops *o, char key[APIKEY_TEXT_MAX],
                          struct err_info *info) MUST_CHECK;
+
+/* A new setup token, which replaces that of the last start; only its digest is kept. Empty once a
+ * token has been used. */
+enum err ops_setup_token(struct ops *o, char out[SETUP_TOKEN_MAX],
+                         struct err_info *info) MUST_CHECK;
+/* Uses the token up. ERR_UNAUTHORIZED: it is not the one, or one was used before. */
+enum err ops_setup_use(struct ops *o, struct str token, struct err_info *info) MUST_CHECK;
 
 #endif

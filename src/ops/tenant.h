@@ -1,17 +1,19 @@
-/* tenant: tenants, known by their slug. Conventions in ops.h. */
+/* tenant: changes of tenants. `set` masks the columns that the request gives (ops/column.h).
+ * Errors: ERR_INVALID, ERR_NOT_FOUND, ERR_EXISTS, ERR_CONFLICT, and the store's. */
 #ifndef LYSS_OPS_TENANT_H
 #define LYSS_OPS_TENANT_H
 
 #include "ops/ops.h"
 
-/* row: all columns, from field_defaults and what was given. Sets its id. */
-enum err ops_tenant_add(struct ops *o, int64_t tenant, struct tenant_row *row,
+/* Completes *row with defaults, id and times. */
+enum err ops_tenant_add(struct ops *o, struct tenant_row *row, uint64_t set, struct arena *a,
                         struct err_info *info) MUST_CHECK;
-/* Changes the columns whose bit is in given; *row becomes the whole row. */
-enum err ops_tenant_set(struct ops *o, int64_t tenant, struct str slug, struct tenant_row *row,
-                        uint64_t given, struct err_info *info) MUST_CHECK;
-/* ERR_CONFLICT while it has users, keys, channels or routes: suspend it instead. */
-enum err ops_tenant_remove(struct ops *o, int64_t tenant, struct str slug,
-                           struct err_info *info) MUST_CHECK;
+/* Changes what set names of the tenant with this slug. */
+enum err ops_tenant_set(struct ops *o, struct str slug, const struct tenant_row *to, uint64_t set,
+                        struct err_info *info) MUST_CHECK;
+/* Only a tenant that has nothing left. */
+enum err ops_tenant_remove(struct ops *o, struct str slug, struct err_info *info) MUST_CHECK;
+enum err ops_tenant_find(struct ops *o, struct str slug, struct arena *a, struct tenant_row *row,
+                         struct err_info *info) MUST_CHECK;
 
 #endif

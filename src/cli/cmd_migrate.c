@@ -1,0 +1,107 @@
+/* cmd_migrate: lyss migrate: both databases brought up to date, or what that would do. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "cli/group.h"
+#include "cli/help.h"
+#include "cli/print.h"
+
+static const struct {
+    const struct migration_set *set;
+    const char *file;
+    enum sql_role role;
+} databases[] = {{&migrations_lyss, "lyss.db", SQL_CONFIG},
+                 {&migrations_ledger, "ledger.db", SQL_LEDGER}};
+
+/* How many steps are in: 0 when the file is not there. run: takes those to come. */
+static enum err migrate_one(const struct config *c, size_t i, bool run, size_t *from,
+                            struct err_info *info)
+{
+    char path[OPS_PATH_MAX];
+    struct sql *db = NULL;
+    *from = 0;
+    enum err e = ops_path(c, databases[i].file, path, info);
+    if (e || (!run && access(path, F_OK)))
+        return e;
+    e = sql_open(&sql_sqlite, path, databases[i].role, &db, info);
+    if (!e)
+        e = migrate_plan(db, databases[i].set, from, info);
+    if (!e && run)
+        e = migrate_run(db, databases[i].set, NULL, info);
+    if (db)
+        sql_close(&db);
+    return e;
+}
+
+static void put_step(struct buf *out, struct json_writer *w, bool json, size_t i, size_t step)
+{
+    const struct migration_set *set = databases[i].set;
+    if (!json) {
+        buf_printf(out, "%s: %s\n", databases[i].file, set->steps[step].name);
+        return;
+    }
+    json_open_object(w);
+    json_field_string(w, "database", str_c(databases[i].file));
+    json_field_string(w, "step", str_c(set->steps[step].name));
+    json_close_object(w);
+}
+
+static enum err migrate_both(struct args *a, bool plan, struct buf *out, struct config *c,
+                             struct err_info *info)
+{
+    struct json_writer w;
+    size_t steps = 0;
+    json_writer_init(&w, out);
+    if (a->json)
+        json_open_array(&w);
+    enum err e = plan ? ERR_OK : ops_data_dir(c, info);
+    for (size_t i = 0; !e && i < sizeof databases / sizeof *databases; i++) {
+        size_t from;
+        e = migrate_one(c, i, !plan, &from, info);
+        for (size_t k = from; !e && k < databases[i].set->n; k++, steps++)
+            put_step(out, &w, a->json, i, k);
+    }
+    if (a->json && !e)
+        json_close_array(&w), buf_char(out, '\n');
+    if (!a->json)
+        buf_printf(out, steps ? "%zu step%s %s\n" : "nothing to do\n", steps, steps == 1 ? "" : "s",
+                   plan ? "to come: run lyss migrate" : "done");
+    return e;
+}
+
+int cmd_migrate(int argc, char **argv)
+{
+    static const struct option options[] = {{"plan", NULL, "only list the steps to come"}, {0}};
+    struct err_info info;
+    struct args a;
+    struct args_form form = {.options = options};
+    struct config config = {0};
+    struct buf out;
+    int status = 0;
+    err_info_init(&info);
+    buf_init(&out, PRINT_BYTES_MAX);
+    buf_init(&config.warnings, 1);
+    enum err e = args_parse(&a, &form, argc, argv, &info);
+    if (!e && a.n_words)
+        e = err_set(&info, ERR_INVALID, "migrate takes no words");
+    if (!e && a.help) {
+        status = help_command(
+            "lyss migrate: bring the databases up to date; serve and dev do so "
+            "by themselves\n\nUsage:\n  lyss migrate [--plan] [flags]\n",
+            options, "  lyss migrate --plan\n  lyss migrate --data /var/lib/lyss\n", false);
+    } else {
+        if (!e)
+            e = args_config(&a, &config, &info);
+        if (!e)
+            e = migrate_both(&a, args_has(&a, "plan"), &out, &config, &info);
+        if (!e)
+            e = print_out(&out, &info);
+        if (e)
+            status = cli_failed(e, &info, NULL, "migrate");
+    }
+    buf_release(&out);
+    config_release(&config);
+    args_release(&a);
+    return status;
+}

@@ -1,0 +1,135 @@
+/* channel_check: where may a channel lead, what may it map, what may it override. */
+#include "ops/channel_check.h"
+
+#include "core/json_read.h"
+#include "ops/column.h"
+#include "ops/endpoint.h"
+#include "store/repo_provider.h"
+
+/* Headers that are Lyss's own business: framing, routing and credentials. */
+static const char *const own_headers[] = {
+    "authorization", "api-key",           "x-api-key", "host",    "content-length",
+    "connection",    "transfer-encoding", "te",        "upgrade", "trailer",
+    "keep-alive",    "proxy-connection",  "expect",    "cookie",  "proxy-authorization",
+    "content-type",  "accept-encoding"};
+
+static enum err check_header(const struct json_doc *d, uint32_t key, struct arena *a,
+                             struct err_info *info)
+{
+    struct str name, value;
+    if (!json_string(d, key, a, &name))
+        return ERR_NOMEM;
+    if (!json_is(d, key + 1, JSON_STRING))
+        return field_set(info, "header_overrides", ERR_INVALID, "each value is a string");
+    if (!json_string(d, key + 1, a, &value))
+        return ERR_NOMEM;
+    for (size_t i = 0; i < name.n; i++) {
+        char l = str_lower(name.p[i]);
+        if (!((l >= 'a' && l <= 'z') || (l >= '0' && l <= '9') || l == '-' || l == '_'))
+            name.n = 0;
+    }
+    if (!name.n || name.n > 128)
+        return field_set(info, "header_overrides", ERR_INVALID,
+                         "a header's name has letters, digits, '-' and '_'");
+    for (size_t i = 0; i < sizeof own_headers / sizeof *own_headers; i++)
+        if (str_ieq(name, str_c(own_headers[i])))
+            return field_set(info, "header_overrides", ERR_INVALID, "%s is set by Lyss itself",
+                             own_headers[i]);
+    for (size_t i = 0; i < value.n; i++)
+        if (value.p[i] < ' ' || value.p[i] >= 0x7F)
+            return field_set(info, "header_overrides", ERR_INVALID,
+                             "the value of %.*s is not printable ASCII", STR_FMT(name));
+    return ERR_OK;
+}
+
+static enum err check_headers(struct str json, struct arena *a, struct err_info *info)
+{
+    struct json_doc d;
+    if (!json.n)
+        return ERR_OK;
+    enum err e = json_parse(&d, json, info);
+    uint32_t root = json_root(&d);
+    for (uint32_t k = e ? JSON_NONE : json_child(&d, root); !e && k != JSON_NONE;
+         k = json_sibling(&d, root, k + 1))
+        e = check_header(&d, k, a, info);
+    return e;
+}
+
+static enum err check_params(struct str json, struct err_info *info)
+{
+    static const char *const own[] = {"model", "stream", "stream_options"};
+    struct json_doc d;
+    if (!json.n)
+        return ERR_OK;
+    enum err e = json_parse(&d, json, info);
+    for (size_t i = 0; !e && i < sizeof own / sizeof *own; i++)
+        if (json_get(&d, json_root(&d), str_c(own[i])) != JSON_NONE)
+            e = field_set(info, "param_overrides", ERR_INVALID, "%s is set by Lyss itself", own[i]);
+    return e;
+}
+
+enum err channel_check(struct ops *o, struct channel_row *row, struct arena *a, struct str *address,
+                       struct err_info *info)
+{
+    struct provider_row provider;
+    const struct provider *kind = provider_find(row->provider);
+    if (kind && kind->in_process)
+        return field_set(info, "provider", ERR_INVALID,
+                         "%s lives inside `lyss dev`; a channel cannot lead there", kind->name);
+    enum err e = repo_provider_find(o->db, TENANT_ALL, row->provider, a, &provider, info);
+    if (e == ERR_NOT_FOUND)
+        return field_set(info, "provider", e, "there is no provider \"%.*s\"",
+                         STR_FMT(row->provider));
+    if (!e)
+        e = endpoint_kind(provider.kind, &kind, info);
+    if (e)
+        return e;
+    row->base_url = endpoint_trim(row->base_url);
+    *address = row->base_url.n ? row->base_url : provider.base_url;
+    if (!address->n && kind->base_url)
+        *address = str_c(kind->base_url);
+    if (!address->n)
+        return field_set(info, "base_url", ERR_INVALID,
+                         "provider %.*s has no address of its own, so the channel needs one",
+                         STR_FMT(row->provider));
+    e = endpoint_check(kind, *address, row->api_version, info);
+    if (!e)
+        e = check_params(row->param_overrides, info);
+    return e ? e : check_headers(row->header_overrides, a, info);
+}
+
+enum err channel_check_models(const struct channel_model *models, size_t n, struct err_info *info)
+{
+    if (!n)
+        return field_set(info, "model", ERR_INVALID,
+                         "a channel serves at least one model: a name, name=upstream-name, or a "
+                         "glob like gpt-* or *");
+    if (n > CHANNEL_MODELS_MAX)
+        return field_set(info, "model", ERR_INVALID, "at most %d models", CHANNEL_MODELS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        struct str p = models[i].pattern, u = models[i].upstream;
+        if (p.n > 256 || !model_name_ok(p, true) || u.n > 256 || (u.n && !model_name_ok(u, false)))
+            return field_set(
+                info, "model", ERR_INVALID,
+                "\"%.*s%s%.*s\" will not do: names are printable ASCII without blanks, "
+                "#, %%, \\, = and ..; only what callers ask for may hold * and ?",
+                (int)(p.n < 80 ? p.n : 80), p.n ? p.p : "", u.n ? "=" : "",
+                (int)(u.n < 80 ? u.n : 80), u.n ? u.p : "");
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(models[k].pattern, p))
+                return field_set(info, "model", ERR_INVALID, "\"%.*s\" is given twice", STR_FMT(p));
+    }
+    return ERR_OK;
+}
+
+enum err channel_check_credential(const struct secret *s, struct err_info *info)
+{
+    struct str v = secret_expose(s);
+    bool good = v.n > 0 && v.n <= CREDENTIAL_BYTES_MAX;
+    for (size_t i = 0; good && i < v.n; i++)
+        good = v.p[i] > ' ' && v.p[i] < 0x7F;
+    return good ? ERR_OK
+                : field_set(info, "credential", ERR_INVALID,
+                            "a credential is 1 to %d printable ASCII characters without blanks",
+                            CREDENTIAL_BYTES_MAX);
+}
