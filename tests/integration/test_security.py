@@ -117,7 +117,7 @@ def test_changing_the_url_clears_the_secret(fresh, up, trap, name):
     l.caught_up()
     assert l.chat(m).status == 200
     with Upstream(keys=("sk-new-canary-credential-77",)) as other:
-            p = l.cli("channel", "set", "c", "--base-url", other.url, "--data", l.data, check=False)
+        p = l.cli("channel", "set", "c", "--base-url", other.url, "--data", l.data, check=False)
         if p.returncode == 0:
             l.caught_up()
             l.chat(m)

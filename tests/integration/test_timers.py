@@ -372,7 +372,8 @@ def test_backpressure(fresh, name):
             l.clock.advance(50)                  # the timer between chunks stands still
             time.sleep(0.1)
             r = c.response()
-            assert resident(l.process.pid) - rss < 20_000
+            if not sanitized():                  # whose allocator keeps what is freed
+                assert resident(l.process.pid) - rss < 20_000
         e = Events(r.body)
         assert r.end == "chunked" and e.done and len(e.text) == 8000 * 4000
         assert l.row(r.request_id)["state"] == "completed"
