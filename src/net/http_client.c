@@ -10,9 +10,9 @@
 
 enum { RESOLVING, CONNECTING, WAITING_HEAD, IN_BODY, IDLE, CLOSED };
 
-#define SWEEP_MS  1000
-#define ADDRESSES 8
-#define IDLE_MAX  1024
+#define ADDRESSES    8
+#define IDLE_MAX     1024
+#define READS_A_TURN 16
 
 struct http_upstream {
     struct tcp tcp; /* first */
@@ -126,7 +126,7 @@ static void on_sweep(struct deadline *d)
     while (c->pool_tail && c->pool_tail->idle_since_ms + c->pool_idle_ms <= now_ms)
         close_upstream(c->pool_tail);
     if (c->pool_tail)
-        deadline_set(c->loop, d, now_ms + SWEEP_MS, on_sweep);
+        deadline_set(c->loop, d, c->pool_tail->idle_since_ms + c->pool_idle_ms, on_sweep);
 }
 
 static void pool_put(struct http_upstream *u)
@@ -143,8 +143,10 @@ static void pool_put(struct http_upstream *u)
         o->idle->origin_prev = u;
     o->idle = u;
     o->idle_n++;
+    if (u->tcp.paused)
+        tcp_resume(&u->tcp);
     if (!deadline_armed(&c->sweep))
-        deadline_set(c->loop, &c->sweep, u->idle_since_ms + SWEEP_MS, on_sweep);
+        deadline_set(c->loop, &c->sweep, u->idle_since_ms + c->pool_idle_ms, on_sweep);
 }
 
 /* ---- the end of a call --------------------------------------------------------- */
@@ -179,7 +181,9 @@ static void fail(struct http_upstream *u, enum err e, const struct err_info *inf
 static void finish(struct http_upstream *u)
 {
     struct http_call *call = u->call;
-    bool keep = u->keep_alive && !tcp_queued(&u->tcp) && u->origin->idle_n < IDLE_MAX;
+    /* Not with bytes behind the answer, nor with a request that the upstream did not wait for. */
+    bool keep = u->keep_alive && !tcp_queued(&u->tcp) && !tcp_has_more(&u->tcp) &&
+                u->origin->idle_n < IDLE_MAX;
     u->call = NULL;
     call->conn = NULL;
     u->served = true;
@@ -198,6 +202,7 @@ static bool body_bytes(struct http_upstream *u, char *p, size_t n)
     struct http_call *call = u->call;
     if (u->framing == HTTP_BODY_CHUNKED) {
         struct err_info info;
+        err_info_init(&info);
         size_t data = n, used;
         enum err e = http_chunked_decode(&u->chunked, p, &data, &used, &info);
         if (data) {
@@ -236,9 +241,26 @@ static void start_body(struct http_upstream *u, const struct http_head *h)
 {
     u->framing = (uint8_t)h->framing;
     u->keep_alive = h->keep_alive;
-    u->left = h->length;
+    u->left = h->framing == HTTP_BODY_LENGTH ? h->length : 0;
     u->chunked = (struct http_chunked){0};
     u->state = IN_BODY;
+}
+
+static bool keep_head(struct http_upstream *u, const char *p, size_t n)
+{
+    if (u->in_len + n > u->in_cap) {
+        uint32_t cap = u->in_cap ? u->in_cap : 256;
+        while (cap < u->in_len + n)
+            cap *= 2;
+        char *in = mem_realloc(u->in, cap);
+        if (!in)
+            return false;
+        u->in = in;
+        u->in_cap = cap;
+    }
+    memcpy(u->in + u->in_len, p, n);
+    u->in_len += (uint32_t)n;
+    return true;
 }
 
 /* Bytes while the head is awaited; 1xx heads are skipped. */
@@ -248,20 +270,11 @@ static void head_bytes(struct http_upstream *u, char *p, size_t n)
     struct http_call *call = u->call;
     struct err_info info;
     err_info_init(&info);
-    char *own = NULL;
     if (u->in_len) {
-        if (u->in_len + n > u->in_cap) {
-            uint32_t cap = u->in_len + (uint32_t)n;
-            char *in = mem_realloc(u->in, cap);
-            if (!in) {
-                fail(u, ERR_NOMEM, NULL);
-                return;
-            }
-            u->in = in;
-            u->in_cap = cap;
+        if (!keep_head(u, p, n)) {
+            fail(u, ERR_NOMEM, NULL);
+            return;
         }
-        memcpy(u->in + u->in_len, p, n);
-        u->in_len += (uint32_t)n;
         p = u->in;
         n = u->in_len;
     }
@@ -275,7 +288,6 @@ static void head_bytes(struct http_upstream *u, char *p, size_t n)
             e = http_response_parse(&h, str_make(p, scan), false, &info);
         if (e) {
             fail(u, ERR_UPSTREAM_PROTOCOL, &info);
-            mem_free(own);
             return;
         }
         p += scan;
@@ -283,11 +295,9 @@ static void head_bytes(struct http_upstream *u, char *p, size_t n)
         u->scan = 0;
         if (h.status < 200)
             continue;
-        if (!own) { /* the spans of h must outlive a cancel from inside head() */
-            own = u->in;
-            u->in = NULL;
-            u->in_len = u->in_cap = 0;
-        }
+        char *own = u->in; /* the spans of h must outlive a cancel from inside head() */
+        u->in = NULL;
+        u->in_len = u->in_cap = 0;
         start_body(u, &h);
         call->on->head(call, &h);
         if (u->call == call && (n || u->framing == HTTP_BODY_NONE ||
@@ -296,17 +306,11 @@ static void head_bytes(struct http_upstream *u, char *p, size_t n)
         mem_free(own);
         return;
     }
-    if (n && !u->in_len) {
-        u->in = mem_alloc(n);
-        if (!u->in) {
-            fail(u, ERR_NOMEM, NULL);
-            return;
-        }
-        memcpy(u->in, p, n);
-        u->in_len = u->in_cap = (uint32_t)n;
-    } else if (u->in_len) {
+    if (u->in_len) { /* p is in it */
         memmove(u->in, p, n);
         u->in_len = (uint32_t)n;
+    } else if (n && !keep_head(u, p, n)) {
+        fail(u, ERR_NOMEM, NULL);
     }
 }
 
@@ -353,8 +357,10 @@ static bool take_bytes(struct http_upstream *u)
 
 static void on_readable(struct tcp *t)
 {
-    while (take_bytes(of_tcp(t)))
-        ;
+    for (int i = 0; i < READS_A_TURN; i++)
+        if (!take_bytes(of_tcp(t)))
+            return;
+    tcp_resume(t); /* TLS holds more: on the next turn, to be fair to the others */
 }
 
 static void on_sent(struct tcp *t)
@@ -390,6 +396,8 @@ static void on_connected(struct tcp *t, enum err e)
         if (e == ERR_TLS && t->tls) {
             tls_error_text(t->tls, why, sizeof why);
             (void)!err_set(&s->info, e, "TLS handshake with the upstream: %s", why);
+        } else if (t->sys_errno) {
+            (void)!err_set(&s->info, e, "connect: %s", strerrordesc_np(t->sys_errno));
         }
         if (e != ERR_TLS && s->at < s->n) {
             /* The next address gets a socket of its own; the old one closes under a husk. */

@@ -262,6 +262,7 @@ static void finish_connect(struct tcp *t)
     socklen_t n = sizeof so;
     if (getsockopt(t->io.fd, SOL_SOCKET, SO_ERROR, &so, &n) || so) {
         t->failed = 1;
+        t->sys_errno = so;
         t->connecting = 0;
         io_want(&t->io, 0);
         t->on->connected(t, so == ETIMEDOUT ? ERR_CONNECT_TIMEOUT : ERR_CONNECT);

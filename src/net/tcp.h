@@ -34,6 +34,7 @@ struct tcp {
     uint64_t moved_ms; /* when bytes last left the queue, or began to wait in it */
     uint8_t paused, failed, connecting, handshaking, tls_wants_write;
     uint8_t tls_holds; /* bytes read while paused, of which the descriptor will not tell */
+    int sys_errno; /* why it could not connect; 0: unknown */
     void (*on_closed)(struct tcp *t);
 };
 

@@ -64,7 +64,7 @@ struct peer {
 
 static void peer_read(struct peer *p)
 {
-    while (p->fd >= 0 && !p->eof && !p->reset) {
+    while (p->fd >= 0 && !p->eof && !p->reset && p->n < sizeof p->got - 1) {
         ssize_t k = recv(p->fd, p->got + p->n, sizeof p->got - 1 - p->n, MSG_DONTWAIT);
         if (k < 0 && errno == EAGAIN)
             break;
