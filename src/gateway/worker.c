@@ -14,6 +14,7 @@
 
 #define ORIGINS_MAX 4096
 #define ROUTES_MAX  4096
+#define EVICT       16
 
 /* ---- connections: even between workers ------------------------------------------------ */
 
@@ -67,6 +68,14 @@ static void on_accepted(struct tcp_listener *s, int fd, const struct addr *peer)
     }
     *h = (struct handover){.m.run = on_handover, .to = to, .fd = fd, .peer = *peer};
     loop_post(to->loop, &h->m);
+}
+
+/* Inbound and upstream share one budget of descriptors: an idle upstream connection goes before a
+ * caller is kept waiting. */
+static bool on_starved(struct tcp_listener *s)
+{
+    struct worker *w = (struct worker *)((char *)s - offsetof(struct worker, listener));
+    return http_client_evict(&w->client, EVICT) > 0;
 }
 
 /* ---- origins and routes ------------------------------------------------------------------ */
@@ -235,6 +244,7 @@ enum err worker_new(struct gateway *g, unsigned index, struct snapshot *snapshot
 
 enum err worker_start(struct worker *w, int listen_fd, struct err_info *info)
 {
+    w->listener.starved = on_starved;
     enum err e = tcp_listen(&w->listener, w->loop, listen_fd, on_accepted);
     if (e)
         return err_set(info, e, "the listener cannot be watched");

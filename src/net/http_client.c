@@ -600,6 +600,14 @@ void http_client_init(struct http_client *c, struct loop *l, struct dns *dns,
     c->sessions = tls_session_cache_new();
 }
 
+unsigned http_client_evict(struct http_client *c, unsigned n)
+{
+    unsigned closed = 0;
+    for (; closed < n && c->pool_tail; closed++)
+        close_upstream(c->pool_tail);
+    return closed;
+}
+
 void http_client_release(struct http_client *c)
 {
     while (c->pool_head)

@@ -65,6 +65,8 @@ struct http_call {
 
 void http_client_init(struct http_client *c, struct loop *l, struct dns *dns,
                       const struct guard *guard, uint32_t pool_idle_ms);
+/* Closes up to n of the connections that have been idle longest; returns how many. */
+unsigned http_client_evict(struct http_client *c, unsigned n);
 /* Closes what is idle. Call after all calls have ended or been cancelled. */
 void http_client_release(struct http_client *c);
 

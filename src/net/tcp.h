@@ -80,6 +80,9 @@ void tcp_abort(struct tcp *t, void (*on_closed)(struct tcp *t));
 struct tcp_listener {
     struct io io;
     struct deadline again; /* armed while there are no descriptors to be had */
+    /* No descriptor is left: may close some that are not needed; true: accept again at once. NULL:
+     * the queue waits a moment. */
+    bool (*starved)(struct tcp_listener *s);
     /* Takes fd: non-blocking, TCP_NODELAY set. */
     void (*accepted)(struct tcp_listener *s, int fd, const struct addr *peer);
 };

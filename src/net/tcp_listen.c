@@ -57,7 +57,10 @@ static void accept_some(struct tcp_listener *s)
         socklen_t len = sizeof ss;
         int fd = accept4(s->io.fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+            bool none_left = errno == EMFILE || errno == ENFILE;
+            if (none_left && s->starved && s->starved(s))
+                continue;
+            if (none_left || errno == ENOMEM || errno == ENOBUFS) {
                 /* The queue waits in the kernel; looking again at once would only spin. */
                 io_want(&s->io, 0);
                 deadline_set(s->io.loop, &s->again,
