@@ -129,7 +129,7 @@ static const struct verb verbs[] = {
 const struct group group_key = {
     .thing = &thing_key,
     .summary = "API keys that callers send; only their digests are stored",
-    .examples = "  lyss key add ci --user ann@example.com --expires 90d --allow-model 'gpt-*'\n"
+    .examples = "  lyss key add ci --user ann@example.com --expires 90d --models 'gpt-*'\n"
                 "  KEY=$(lyss key add notebook)\n"
                 "  lyss key set ci --ping off\n"
                 "  lyss key rotate ci --json\n"

@@ -7,6 +7,7 @@
 #include "cli/group.h"
 #include "cli/print.h"
 #include "core/clock.h"
+#include "net/tls.h"
 
 static int serve(int argc, char **argv)
 {
@@ -73,6 +74,8 @@ int cmd_version(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    if (!tls_memory_init())
+        print_note("OpenSSL was in use before its memory could be routed");
     signal(SIGPIPE, SIG_IGN);
     clock_init();
     if (argc < 2) {
