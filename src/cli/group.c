@@ -4,49 +4,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cli/choose.h"
 #include "cli/help.h"
 #include "cli/print.h"
 #include "core/clock.h"
 #include "ops/column.h"
-#include "ops/tenant.h"
-#include "store/repo_tenant.h"
-
-/* ---- the tenant ------------------------------------------------------------ */
-
-static enum err choose_tenant(struct call *c)
-{
-    struct tenant_row *rows, row = {0};
-    size_t n = 0;
-    struct arena *a = &c->args.arena;
-    enum err e;
-    if (c->args.tenant.n) {
-        e = ops_tenant_find(&c->ops, c->args.tenant, a, &row, c->info);
-        if (e && c->info)
-            str_copy(c->info->field, sizeof c->info->field, STR("tenant"));
-        c->tenant = row.row.id;
-        c->tenant_slug = row.slug;
-        return e;
-    }
-    e = repo_tenant_list(c->ops.db, TENANT_ALL, a, &rows, &n, c->info);
-    if (e)
-        return e;
-    if (!n)
-        return field_set(c->info, "tenant", ERR_NOT_FOUND, "there is no tenant yet");
-    const struct tenant_row *found = n == 1 ? &rows[0] : NULL;
-    for (size_t i = 0; i < n && !found; i++)
-        if (str_eq(rows[i].slug, STR("demo")))
-            found = &rows[i];
-    if (found) {
-        c->tenant = found->row.id;
-        c->tenant_slug = found->slug;
-        return ERR_OK;
-    }
-    struct str names = rows[0].slug;
-    for (size_t i = 1; i < n && i < 8; i++)
-        names = arena_printf(a, "%.*s, %.*s", STR_FMT(names), STR_FMT(rows[i].slug));
-    return field_set(c->info, "tenant", ERR_INVALID, "there are several tenants, say which: %.*s%s",
-                     STR_FMT(names), n > 8 ? " …" : "");
-}
 
 /* ---- output ---------------------------------------------------------------- */
 
@@ -202,6 +164,7 @@ static enum err open_ops(struct call *c)
 {
     static char actor[32];
     char path[OPS_PATH_MAX];
+    struct tenant_row tenant = {0};
     enum err e = args_config(&c->args, &c->config, c->info);
     if (e)
         return e;
@@ -215,7 +178,8 @@ static enum err open_ops(struct call *c)
     if (!e)
         e = ops_open(&c->ops, &c->config, str_c(actor), c->info);
     if (!e && c->group->of_tenant)
-        e = choose_tenant(c);
+        e = choose_tenant(&c->ops, c->args.tenant, &c->args.arena, &tenant, c->info);
+    c->tenant = tenant.row.id;
     return e;
 }
 

@@ -21,9 +21,8 @@ struct call {
     struct config config;
     struct ops ops;
     int64_t tenant;
-    struct str tenant_slug; /* in args.arena */
-    struct str name;        /* of the thing; empty where the verb takes none */
-    struct buf out;         /* what goes to stdout */
+    struct str name; /* of the thing; empty where the verb takes none */
+    struct buf out;  /* what goes to stdout */
     struct err_info *info;
     union {
         struct row row;

@@ -78,6 +78,12 @@ static enum err find_channels(struct change *c, int64_t tenant, const struct rou
                              all[i].channel.n ? all[i].channel.p : "");
         if (e)
             return e;
+        int64_t priority = all[i].priority, weight = all[i].weight;
+        if ((priority != ROW_NULL && (priority < 0 || priority > 100)) ||
+            (weight != ROW_NULL && (weight < 1 || weight > 1000)))
+            return field_set(c->info, "channel", ERR_INVALID,
+                             "channel %.*s: priority goes from 0 to 100, weight from 1 to 1000",
+                             STR_FMT(channel.name));
         if (all[i].upstream.n && !model_name_ok(all[i].upstream, false))
             return field_set(c->info, "channel", ERR_INVALID,
                              "channel %.*s: the upstream's model name will not do",
