@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
@@ -203,7 +204,12 @@ enum err log_init(int fd, enum config_log_format format, enum log_level level, s
     g.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (g.wake_fd < 0)
         return ERR_IO;
-    if (pthread_create(&g.writer, NULL, writer_main, NULL) != 0) {
+    sigset_t all, old; /* signals are for the thread that waits for them */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    int failed = pthread_create(&g.writer, NULL, writer_main, NULL);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (failed) {
         close(g.wake_fd);
         g.wake_fd = -1;
         return ERR_NOMEM;
