@@ -203,12 +203,16 @@ def test_changes_are_served_within_a_second(lyss, up, name):
     assert time.monotonic() - t < 30
 
 
-def test_an_inactive_channel_gives_503_with_the_reason(lyss, up, name):
+def test_a_route_without_an_active_channel_gives_503_with_the_reason(lyss, up, name):
     m = "idle-" + name()
-    lyss.channel(m, up.url, m, args=("--status", "inactive"))
-    Upstream.wait(up, lambda: lyss.chat(m).status == 503, slack(1), "the channel to be known")
+    lyss.channel(m, up.url, m)
+    lyss.cli("route", "add", m, "--channel", m, "--data", lyss.data)
+    lyss.caught_up()
+    assert lyss.chat(m).status == 200
+    lyss.cli("channel", "set", m, "--status", "inactive", "--data", lyss.data)
+    lyss.caught_up()
     r = lyss.chat(m)
-    assert r.error and "1" in r.error["message"], r.error
+    assert r.status == 503 and "1" in r.error["message"], r
 
 
 def test_running_requests_survive_a_change(lyss, up, name):

@@ -133,7 +133,7 @@ def test_total_of_a_whole_answer(fresh, up, name):
 
 def test_a_channel_has_timers_of_its_own(fresh, up, name):
     l = fresh()
-    l.channel("quick", up.url, "m-*", args=("--ttft-timeout-ms", "300"))
+    l.channel("quick", up.url, "m-*", args=("--ttft-timeout", "300"))
     l.caught_up()
     m = up.on(name(), fault="stall", after=0)
     t = time.monotonic()
@@ -145,7 +145,7 @@ def test_a_channel_has_timers_of_its_own(fresh, up, name):
 
 def test_timeout_fails_over(fresh, up, up2, name):
     l = fresh()
-    l.channel("slow", up.url, "m-*", args=("--ttft-timeout-ms", "200", "--priority", "9"))
+    l.channel("slow", up.url, "m-*", args=("--ttft-timeout", "200", "--priority", "9"))
     l.channel("fast", up2.url, "m-*", args=("--priority", "1"))
     l.caught_up()
     m = up.on(name(), fault="stall", after=0)

