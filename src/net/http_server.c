@@ -250,7 +250,6 @@ static void fail_body(struct http_conn *c, enum err e, struct err_info *info)
     c->state = SERVING;
     c->due_ms = 0;
     c->keep_alive = false;
-    c->discarding = true;
     c->server->service->failed(c, e, info);
 }
 

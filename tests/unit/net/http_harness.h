@@ -19,20 +19,20 @@ static struct loop *loop;
 static int64_t offset_ms;
 
 /* One turn: what is ready is served, nothing is waited for. */
-static void turn(void)
+static inline void turn(void)
 {
     loop_stop(loop);
     loop_run(loop);
 }
 
-static void settle(void)
+static inline void settle(void)
 {
     for (int i = 0; i < 12; i++)
         turn();
 }
 
 /* Lets the loop's clock go on by ms, and the loop see it. */
-static void pass_ms(int64_t ms)
+static inline void pass_ms(int64_t ms)
 {
     offset_ms += ms;
     clock_test_offset_ns(offset_ms * 1000000);
@@ -43,7 +43,7 @@ static void pass_ms(int64_t ms)
     settle();
 }
 
-static int listen_any(struct sockaddr_in *at)
+static inline int listen_any(struct sockaddr_in *at)
 {
     socklen_t n = sizeof *at;
     *at = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -62,7 +62,7 @@ struct peer {
     bool eof, reset;
 };
 
-static void peer_read(struct peer *p)
+static inline void peer_read(struct peer *p)
 {
     while (p->fd >= 0 && !p->eof && !p->reset && p->n < sizeof p->got - 1) {
         ssize_t k = recv(p->fd, p->got + p->n, sizeof p->got - 1 - p->n, MSG_DONTWAIT);
@@ -75,7 +75,7 @@ static void peer_read(struct peer *p)
     p->got[p->n] = 0;
 }
 
-static void peer_send(struct peer *p, const void *data, size_t n)
+static inline void peer_send(struct peer *p, const void *data, size_t n)
 {
     for (size_t at = 0; at < n;) {
         ssize_t k = send(p->fd, (const char *)data + at, n - at, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -87,14 +87,14 @@ static void peer_send(struct peer *p, const void *data, size_t n)
     }
 }
 
-static void peer_close(struct peer *p)
+static inline void peer_close(struct peer *p)
 {
     if (p->fd >= 0)
         close(p->fd);
     p->fd = -1;
 }
 
-static void peer_reset(struct peer *p)
+static inline void peer_reset(struct peer *p)
 {
     struct linger l = {.l_onoff = 1};
     setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);

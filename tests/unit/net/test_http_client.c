@@ -383,6 +383,31 @@ static void replaces_a_reused_one_once(void **state)
     assert_text("[UPSTREAM_RESET]");
 }
 
+static void takes_no_second_old_one(void **state)
+{
+    struct iovec work2[2];
+    struct http_call call2 = {.on = &call_events, .iov = iov, .work = work2, .iov_n = 2};
+    start();
+    assert_int_equal(http_call_start(&client, &origin, &call2), ERR_OK);
+    assert_true(accept_to(&up) && accept_to(&up2));
+    expect_request(&up);
+    expect_request(&up2);
+    answer(&up, OK("1") "a");
+    answer(&up2, OK("1") "b");
+    assert_int_equal(origin.idle_n, 2);
+    text_n = 0;
+    shutdown(up2.fd, SHUT_WR); /* the one used last; not seen before the call starts */
+    start();
+    assert_true(call.reused);
+    turn();
+    peer_close(&up2);
+    assert_true(accept_to(&up2)); /* a new one, although up would be there */
+    expect_request(&up2);
+    assert_int_equal(origin.connects, 3);
+    answer(&up2, OK("1") "c");
+    assert_text("[200 1]c[end]");
+}
+
 /* ---- connecting ------------------------------------------------------------------------------ */
 
 static void fails_where_nobody_listens(void **state)
@@ -600,6 +625,8 @@ static void forgets_a_pause_at_the_end(void **state)
 static void sends_what_the_socket_refuses(void **state)
 {
     static char huge[8 << 20];
+    int small = 65536; /* else the kernel might take it all */
+    setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     memset(huge, 'y', sizeof huge);
     iov[1] = (struct iovec){huge, sizeof huge};
     start();
@@ -660,6 +687,7 @@ int main(void)
         T(reuses_the_last),
         T(closes_idle_ones),
         T(replaces_a_reused_one_once),
+        T(takes_no_second_old_one),
         T(fails_where_nobody_listens),
         T(tries_the_next_address),
         T(times_connecting),
