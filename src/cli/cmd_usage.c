@@ -114,8 +114,11 @@ static enum err take_filter(struct usage_call *u)
 
 /* ---- what is told ----------------------------------------------------------- */
 
+/* The demo channel of `lyss dev` is no row; its id is negative. */
 static struct str channel_name(const struct usage_call *u, int64_t id)
 {
+    if (id < 0)
+        return STR("demo");
     for (size_t i = 0; i < u->n_channels; i++)
         if (u->channels[i].row.id == id)
             return u->channels[i].name;
