@@ -108,7 +108,7 @@ def test_errors_of_our_own(lyss, sdk, name):
         with pytest.raises(openai.AuthenticationError):
             c.chat.completions.create(model=name(), messages=HI)
     from test_timers import made_key
-    key = made_key(lyss, name("narrow"), "--allow-model", "listed-one")
+    key = made_key(lyss, name("narrow"), "--models", "listed-one")
     with openai.OpenAI(base_url=lyss.url + "/v1", api_key=key, max_retries=0) as c:
         with pytest.raises(openai.PermissionDeniedError):
             c.chat.completions.create(model=name(), messages=HI)

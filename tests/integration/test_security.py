@@ -174,7 +174,7 @@ def test_keys_of_another_tenant_see_nothing(lyss, up, name):
 
 def test_a_key_is_held_to_its_models(lyss, up, name):
     m, other = "m-allowed", name()
-    out = json.loads(lyss.cli("key", "add", "narrow", "--allow-model", m, "--data", lyss.data, "--json").stdout)
+    out = json.loads(lyss.cli("key", "add", "narrow", "--models", m, "--data", lyss.data, "--json").stdout)
     key = out.get("api_key") or out.get("key") or out.get("secret")
     lyss.secrets.append(key)
     up.wait(lambda: lyss.get("/v1/models", key=key).status == 200, 5, "the narrow key")

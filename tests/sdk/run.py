@@ -68,7 +68,7 @@ def main():
     exe = prepare()
     with Upstream() as u, Lyss() as l:
         l.channel("main", u.url, "text", "tools-*", "err-*", "slow", "cut", args=("--op", "chat", "--op", "completions", "--op", "embeddings", "--op", "responses"))
-        out = json.loads(l.cli("key", "add", "narrow", "--allow-model", "text", "--data", l.data, "--json").stdout)
+        out = json.loads(l.cli("key", "add", "narrow", "--models", "text", "--data", l.data, "--json").stdout)
         narrow = out.get("api_key") or out.get("key") or out.get("secret")
         l.secrets.append(narrow)
         l.caught_up()

@@ -192,6 +192,7 @@ static void no_allocation_failure_leaks_or_passes(void **state)
 {
     struct config c;
     struct err_info info;
+    unsetenv("LYSS_FIXTURES"); /* a variable of the test runner: its warning may fail unseen */
     must_load(&c, NULL, NULL);
     config_release(&c);
     mem_fail_at(0);
