@@ -5,13 +5,16 @@
 
 #include "cli/print.h"
 #include "cli/secret_input.h"
+#include "llm/provider.h"
 #include "ops/channel.h"
 #include "ops/column.h"
+#include "ops/provider.h"
 
 /* What the options say beside the columns. */
 struct parts {
     struct channel_request req;
     struct secret credentials[CHANNEL_CREDENTIALS_MAX];
+    int64_t remove[CHANNEL_CREDENTIALS_MAX];
 };
 
 static enum err take_models(struct call *c, struct channel_request *req)
@@ -59,11 +62,29 @@ static enum err take_credentials(struct call *c, struct parts *p)
     return e;
 }
 
+static enum err take_removals(struct call *c, struct parts *p)
+{
+    for (size_t i = 0; i < c->args.n_given; i++) {
+        const struct given *g = &c->args.given[i];
+        uint64_t id = 0;
+        if (strcmp(g->option->flag, "rm-credential") != 0)
+            continue;
+        if (!str_u64(g->value, INT64_MAX, &id) || p->req.n_remove == CHANNEL_CREDENTIALS_MAX)
+            return field_set(c->info, "rm-credential", ERR_INVALID,
+                             "expected the id of a credential, as `lyss channel show` prints it");
+        p->remove[p->req.n_remove++] = (int64_t)id;
+    }
+    p->req.remove = p->remove;
+    return ERR_OK;
+}
+
 static enum err take_parts(struct call *c, struct parts *p)
 {
     *p = (struct parts){.req = {.row = c->u.channel_row, .set = c->args.set}};
     p->req.credentials = p->credentials;
     enum err e = take_models(c, &p->req);
+    if (!e)
+        e = take_removals(c, p);
     return e ? e : take_credentials(c, p);
 }
 
@@ -73,11 +94,28 @@ static void release_parts(struct parts *p)
         secret_release(&p->credentials[i]);
 }
 
+/* A channel whose upstream wants a credential serves nothing without one. */
+static void note_missing(struct call *c, const struct channel_row *row)
+{
+    struct provider_row provider;
+    const struct provider *kind = NULL;
+    if (row->n_credentials)
+        return;
+    if (!ops_provider_find(&c->ops, row->provider, &c->args.arena, &provider, NULL))
+        kind = provider_find(provider.kind);
+    if (kind && !kind->auth_optional)
+        print_note("channel \"%.*s\" has no credential yet\n"
+                   "      give it one: lyss channel set %.*s --credential-stdin",
+                   STR_FMT(row->name), STR_FMT(row->name));
+}
+
 /* Prints the row as it is now. */
 static enum err done(struct call *c, struct str name, const char *what)
 {
     struct channel_row row;
     enum err e = ops_channel_find(&c->ops, c->tenant, name, &c->args.arena, &row, c->info);
+    if (!e && !strcmp(what, "added"))
+        note_missing(c, &row);
     if (!e)
         group_done(c, &row, what);
     return e;
@@ -96,29 +134,11 @@ static enum err add(struct call *c)
     return e ? e : done(c, c->name, "added");
 }
 
-static enum err remove_credentials(struct call *c)
-{
-    enum err e = ERR_OK;
-    for (size_t i = 0; !e && i < c->args.n_given; i++) {
-        const struct given *g = &c->args.given[i];
-        uint64_t id = 0;
-        if (strcmp(g->option->flag, "rm-credential") != 0)
-            continue;
-        if (!str_u64(g->value, INT64_MAX, &id))
-            return field_set(c->info, "rm-credential", ERR_INVALID,
-                             "expected the id of a credential, as `show` prints it");
-        e = ops_credential_remove(&c->ops, c->tenant, c->name, (int64_t)id, c->info);
-    }
-    return e;
-}
-
 static enum err set(struct call *c)
 {
     struct parts p;
     int64_t cleared = 0;
     enum err e = take_parts(c, &p);
-    if (!e)
-        e = remove_credentials(c);
     if (!e)
         e = ops_channel_set(&c->ops, c->tenant, c->name, &p.req, &cleared, c->info);
     release_parts(&p);
@@ -209,7 +229,8 @@ static const struct option options[] = {
 
 static const struct verb verbs[] = {
     {"add", "make a channel", VERB_NAMED | VERB_COLUMNS | VERB_OPTIONS | VERB_CREATES, add},
-    {"set", "change what the flags name", VERB_NAMED | VERB_COLUMNS | VERB_OPTIONS, set},
+    {"set", "change what the flags name", VERB_NAMED | VERB_COLUMNS | VERB_OPTIONS | VERB_CHANGES,
+     set},
     {"list", "list the tenant's channels", 0, list},
     {"show", "print one in full", VERB_NAMED, show},
     {"rm", "remove a channel and its credentials", VERB_NAMED, rm},

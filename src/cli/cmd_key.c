@@ -119,7 +119,7 @@ static const struct option add_options[] = {
 static const struct verb verbs[] = {
     {"add", "make a key and print it, once",
      VERB_NAMED | VERB_COLUMNS | VERB_OPTIONS | VERB_CREATES, add},
-    {"set", "change what the flags name", VERB_NAMED | VERB_COLUMNS, set},
+    {"set", "change what the flags name", VERB_NAMED | VERB_COLUMNS | VERB_CHANGES, set},
     {"list", "list the tenant's keys", VERB_OPTIONS, list},
     {"show", "print one in full, but for the key itself", VERB_NAMED, show},
     {"rotate", "revoke the key and print a new one", VERB_NAMED, rotate},

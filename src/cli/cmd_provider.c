@@ -83,7 +83,7 @@ static void json(struct call *c, const void *row, struct json_writer *w)
 static const struct verb verbs[] = {
     {"add", "name an upstream for channels to share", VERB_NAMED | VERB_COLUMNS | VERB_CREATES,
      add},
-    {"set", "change what the flags name", VERB_NAMED | VERB_COLUMNS, set},
+    {"set", "change what the flags name", VERB_NAMED | VERB_COLUMNS | VERB_CHANGES, set},
     {"list", "list all providers", 0, list},
     {"show", "print one in full", VERB_NAMED, show},
     {"rm", "remove one that has no channels", VERB_NAMED, rm},

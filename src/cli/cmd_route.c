@@ -126,7 +126,8 @@ static const struct option options[] = {
 
 static const struct verb verbs[] = {
     {"add", "make a route", VERB_NAMED | VERB_COLUMNS | VERB_OPTIONS | VERB_CREATES, add},
-    {"set", "change what the flags name", VERB_NAMED | VERB_COLUMNS | VERB_OPTIONS, set},
+    {"set", "change what the flags name", VERB_NAMED | VERB_COLUMNS | VERB_OPTIONS | VERB_CHANGES,
+     set},
     {"list", "list the tenant's routes", 0, list},
     {"show", "print one in full", VERB_NAMED, show},
     {"rm", "remove a route; channels stay", VERB_NAMED, rm},

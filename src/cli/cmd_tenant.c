@@ -56,7 +56,7 @@ static enum err rm(struct call *c)
 
 static const struct verb verbs[] = {
     {"add", "make a tenant", VERB_NAMED | VERB_COLUMNS | VERB_CREATES, add},
-    {"set", "change what the flags name", VERB_NAMED | VERB_COLUMNS, set},
+    {"set", "change what the flags name", VERB_NAMED | VERB_COLUMNS | VERB_CHANGES, set},
     {"list", "list all tenants", 0, list},
     {"show", "print one in full", VERB_NAMED, show},
     {"rm", "remove one that has nothing left", VERB_NAMED, rm},

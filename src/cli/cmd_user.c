@@ -55,7 +55,7 @@ static enum err rm(struct call *c)
 
 static const struct verb verbs[] = {
     {"add", "make a user", VERB_NAMED | VERB_COLUMNS | VERB_CREATES, add},
-    {"set", "change what the flags name", VERB_NAMED | VERB_COLUMNS, set},
+    {"set", "change what the flags name", VERB_NAMED | VERB_COLUMNS | VERB_CHANGES, set},
     {"list", "list the tenant's users", 0, list},
     {"show", "print one in full", VERB_NAMED, show},
     {"rm", "remove one that never had a key", VERB_NAMED, rm},

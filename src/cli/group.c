@@ -196,7 +196,12 @@ static enum err take_words(struct call *c)
         return err_set(c->info, ERR_INVALID, "%s %s: \"%.*s\" is one word too many",
                        c->group->thing->name, c->verb->name, STR_FMT(c->args.words[want]));
     c->name = want ? c->args.words[0] : STR_NULL;
-    return want && !c->name.n ? err_set(c->info, ERR_INVALID, "the name is empty") : ERR_OK;
+    if (want && !c->name.n)
+        return err_set(c->info, ERR_INVALID, "the name is empty");
+    if ((c->verb->flags & VERB_CHANGES) && !c->args.set && !c->args.n_given)
+        return err_set(c->info, ERR_INVALID, "%s %s: a flag must say what to change",
+                       c->group->thing->name, c->verb->name);
+    return ERR_OK;
 }
 
 int group_run(const struct group *g, int argc, char **argv)
@@ -260,7 +265,7 @@ static void flag_of(const struct thing *t, const char *field, char out[128])
     if (c && c->flag[0])
         snprintf(out, 128, "--%s: ", c->flag);
     else
-        snprintf(out, 128, "--%s: ", field);
+        snprintf(out, 128, "%s%s: ", strcmp(field, "credential") ? "--" : "", field);
 }
 
 static void next_step(enum err e, const char *field, const struct thing *t, const char *command)

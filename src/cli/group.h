@@ -39,7 +39,8 @@ enum verb_flags {
     VERB_NAMED = 1,   /* a name must be given */
     VERB_COLUMNS = 2, /* the thing's columns are flags */
     VERB_OPTIONS = 4, /* the group's options are, too */
-    VERB_CREATES = 8  /* may make the data directory and the database */
+    VERB_CREATES = 8, /* may make the data directory and the database */
+    VERB_CHANGES = 16 /* at least one flag must say what */
 };
 
 struct verb {

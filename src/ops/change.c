@@ -3,7 +3,7 @@
 
 #include "store/repo_meta.h"
 
-enum { AUDIT_BYTES_MAX = 256 << 10 };
+enum { AUDIT_BYTES_MAX = 1 << 20 };
 
 enum err change_begin(struct change *c, struct ops *o, const struct thing *t, int64_t tenant,
                       struct err_info *info)
@@ -16,7 +16,42 @@ enum err change_begin(struct change *c, struct ops *o, const struct thing *t, in
     return e;
 }
 
-/* What the audit keeps of a row: all columns but header_overrides, which may carry credentials. */
+static void channel_parts(const struct channel_row *row, struct json_writer *w)
+{
+    json_key(w, STR("models"));
+    json_open_object(w);
+    for (size_t i = 0; i < row->n_models; i++) {
+        json_key(w, row->models[i].pattern);
+        json_put_string(w, row->models[i].upstream);
+    }
+    json_close_object(w);
+    json_key(w, STR("credentials"));
+    json_open_array(w);
+    for (size_t i = 0; i < row->n_credentials; i++)
+        json_put_string(w, row->credentials[i].fingerprint);
+    json_close_array(w);
+}
+
+static void route_parts(const struct route_row *row, struct json_writer *w)
+{
+    json_key(w, STR("channels"));
+    json_open_array(w);
+    for (size_t i = 0; i < row->n_candidates; i++) {
+        const struct route_candidate *k = &row->candidates[i];
+        json_open_object(w);
+        json_field_string(w, "channel", k->channel);
+        json_field_string(w, "upstream", k->upstream);
+        if (k->priority != ROW_NULL)
+            json_field_i64(w, "priority", k->priority);
+        if (k->weight != ROW_NULL)
+            json_field_i64(w, "weight", k->weight);
+        json_close_object(w);
+    }
+    json_close_array(w);
+}
+
+/* What the audit keeps of a row: all columns but header_overrides, which may carry secrets, and of
+ * credentials the fingerprints. */
 static void audit_json(const struct thing *t, const void *row, struct buf *out)
 {
     struct json_writer w;
@@ -32,6 +67,10 @@ static void audit_json(const struct thing *t, const void *row, struct buf *out)
         else
             column_json(col, row, &w);
     }
+    if (t == &thing_channel)
+        channel_parts(row, &w);
+    else if (t == &thing_route)
+        route_parts(row, &w);
     json_close_object(&w);
 }
 

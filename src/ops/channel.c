@@ -69,6 +69,18 @@ static enum err add_credentials(struct change *c, int64_t tenant, int64_t channe
     return e;
 }
 
+/* Ends a change with the channel as it is now, models and fingerprints included, in the audit. */
+static enum err end_with(struct change *c, enum err e, const char *action, int64_t tenant,
+                         int64_t id)
+{
+    struct channel_row row = {0};
+    if (!e)
+        e = repo_channel_get(c->ops->db, tenant, id, &c->arena, &row, c->info);
+    if (!e)
+        e = repo_channel_load_parts(c->ops->db, tenant, &c->arena, &row, 1, c->info);
+    return change_end(c, e, action, id, &row);
+}
+
 enum err ops_channel_add(struct ops *o, int64_t tenant, struct channel_request *req,
                          struct arena *a, struct err_info *info)
 {
@@ -89,7 +101,20 @@ enum err ops_channel_add(struct ops *o, int64_t tenant, struct channel_request *
         e = repo_channel_set_models(o->db, tenant, row->row.id, req->models, req->n_models, info);
     if (!e)
         e = add_credentials(&c, tenant, row->row.id, req->credentials, req->n_credentials, 0);
-    return change_end(&c, e, "add", row->row.id, row);
+    return end_with(&c, e, "add", tenant, row->row.id);
+}
+
+static enum err remove_credential(struct change *c, int64_t tenant, const struct channel_row *row,
+                                  int64_t id)
+{
+    int64_t removed = 0;
+    enum err e = ERR_OK;
+    if (id > 0)
+        e = repo_channel_remove_credentials(c->ops->db, tenant, row->row.id, id, &removed, c->info);
+    if (!e && !removed)
+        e = field_set(c->info, "credential", ERR_NOT_FOUND,
+                      "channel \"%.*s\" has no credential %lld", STR_FMT(row->name), (long long)id);
+    return e;
 }
 
 /* The credentials after a change: old ones stay only where they were and only when asked to. */
@@ -99,11 +124,13 @@ static enum err set_credentials(struct change *c, int64_t tenant, const struct c
     int64_t removed = 0;
     enum err e = ERR_OK;
     bool replace = req->n_credentials && !req->keep_credentials;
-    if (moved || replace)
+    for (size_t i = 0; !e && i < req->n_remove; i++)
+        e = remove_credential(c, tenant, row, req->remove[i]);
+    if (!e && (moved || replace))
         e = repo_channel_remove_credentials(c->ops->db, tenant, row->row.id, 0, &removed, c->info);
     if (moved && !replace)
         *cleared = removed;
-    size_t there = moved || replace ? 0 : row->n_credentials;
+    size_t there = moved || replace ? 0 : row->n_credentials - req->n_remove;
     return e ? e
              : add_credentials(c, tenant, row->row.id, req->credentials, req->n_credentials, there);
 }
@@ -136,7 +163,7 @@ enum err ops_channel_set(struct ops *o, int64_t tenant, struct str name,
         e = repo_channel_set_models(o->db, tenant, row.row.id, req->models, req->n_models, info);
     if (!e)
         e = set_credentials(&c, tenant, &row, req, !str_eq(was, is), cleared);
-    return change_end(&c, e, "set", row.row.id, &row);
+    return end_with(&c, e, "set", tenant, row.row.id);
 }
 
 enum err ops_channel_remove(struct ops *o, int64_t tenant, struct str name, struct err_info *info)
@@ -161,9 +188,11 @@ enum err ops_credential_add(struct ops *o, int64_t tenant, struct str channel,
     enum err e = change_begin(&c, o, &thing_channel, tenant, info);
     if (!e)
         e = ops_channel_find(o, tenant, channel, &c.arena, &row, info);
-    if (!e)
+    if (!e) {
+        change_before(&c, &row);
         e = add_credentials(&c, tenant, row.row.id, credential, 1, row.n_credentials);
-    return change_end(&c, e, "credential add", row.row.id, &row);
+    }
+    return end_with(&c, e, "set", tenant, row.row.id);
 }
 
 enum err ops_credential_remove(struct ops *o, int64_t tenant, struct str channel, int64_t id,
@@ -171,14 +200,12 @@ enum err ops_credential_remove(struct ops *o, int64_t tenant, struct str channel
 {
     struct change c;
     struct channel_row row = {0};
-    int64_t removed = 0;
     enum err e = change_begin(&c, o, &thing_channel, tenant, info);
     if (!e)
         e = ops_channel_find(o, tenant, channel, &c.arena, &row, info);
-    if (!e && id > 0)
-        e = repo_channel_remove_credentials(o->db, tenant, row.row.id, id, &removed, info);
-    if (!e && !removed)
-        e = field_set(info, "credential", ERR_NOT_FOUND, "channel \"%.*s\" has no credential %lld",
-                      STR_FMT(channel), (long long)id);
-    return change_end(&c, e, "credential rm", row.row.id, &row);
+    if (!e) {
+        change_before(&c, &row);
+        e = remove_credential(&c, tenant, &row, id);
+    }
+    return end_with(&c, e, "set", tenant, row.row.id);
 }

@@ -17,6 +17,8 @@ struct channel_request {
     const struct secret *credentials;
     size_t n_credentials;
     bool keep_credentials; /* the new ones join the old; else they replace them */
+    const int64_t *remove; /* ids of stored credentials to remove (ops_channel_set) */
+    size_t n_remove;
 };
 
 /* Completes req->row. At least one model. */

@@ -106,6 +106,18 @@ static enum err save_candidates(struct change *c, int64_t tenant, int64_t route,
     return e == ERR_EXISTS ? ERR_INVALID : e;
 }
 
+/* Ends a change with the route as it is now, candidates included, in the audit. */
+static enum err end_with(struct change *c, enum err e, const char *action, int64_t tenant,
+                         int64_t id)
+{
+    struct route_row row = {0};
+    if (!e)
+        e = repo_route_get(c->ops->db, tenant, id, &c->arena, &row, c->info);
+    if (!e)
+        e = repo_route_load_candidates(c->ops->db, tenant, &c->arena, &row, 1, c->info);
+    return change_end(c, e, action, id, &row);
+}
+
 enum err ops_route_add(struct ops *o, int64_t tenant, struct route_request *req, struct arena *a,
                        struct err_info *info)
 {
@@ -119,7 +131,7 @@ enum err ops_route_add(struct ops *o, int64_t tenant, struct route_request *req,
         e = change_exists(&thing_route, row, repo_route_add(o->db, tenant, row, info), info);
     if (!e)
         e = save_candidates(&c, tenant, row->row.id, req);
-    return change_end(&c, e, "add", row->row.id, row);
+    return end_with(&c, e, "add", tenant, row->row.id);
 }
 
 enum err ops_route_set(struct ops *o, int64_t tenant, struct str name,
@@ -138,7 +150,7 @@ enum err ops_route_set(struct ops *o, int64_t tenant, struct str name,
         e = change_exists(&thing_route, &row, repo_route_save(o->db, tenant, &row, info), info);
     if (!e && req->set_candidates)
         e = save_candidates(&c, tenant, row.row.id, req);
-    return change_end(&c, e, "set", row.row.id, &row);
+    return end_with(&c, e, "set", tenant, row.row.id);
 }
 
 enum err ops_route_remove(struct ops *o, int64_t tenant, struct str name, struct err_info *info)

@@ -87,7 +87,7 @@ def test_version(cli):
 @pytest.mark.parametrize("argv", [
     (), ("nonsense",), ("channel",), ("channel", "nonsense"), ("channel", "add"), ("channel", "add", ""), ("channel", "add", "a", "b"),
     ("channel", "list", "--nonsense"), ("channel", "list", "-x"), ("channel", "add", "a", "--weight"), ("channel", "add", "a", "--weight", "1", "--weight", "2"),
-    ("channel", "list", "--json=yes"), ("tenant", "list", "--tenant", "a"), ("check", "word"), ("usage", "--limit", "0"), ("migrate", "--plan=no"),
+    ("channel", "list", "--json=yes"), ("channel", "set", "c"), ("tenant", "list", "--tenant", "a"), ("check", "word"), ("usage", "--limit", "0"), ("migrate", "--plan=no"),
     ("check", "--listen", "nowhere"), ("channel", "list", "--config")])
 def test_what_is_not_understood_exits_2(acme, argv):
     p = acme.raw(*argv, *(("--data", str(acme.data)) if argv and argv[-1] not in ("--weight", "--config") else ()))
@@ -267,6 +267,9 @@ def test_credentials_come_from_stdin_or_file_only(acme):
     assert acme.json("channel", "show", "c")["credentials"] == row["credentials"], "nothing has changed"
     third = acme.json("channel", "set", "c", "--add-credential", "--credential-stdin", stdin=SECRET + "-3\n")["credentials"]
     assert third[:2] == row["credentials"] and len(third) == 3
+    for bad in (("--rm-credential", "99"), ("--rm-credential", str(third[0]["id"]), "--provider", "nobody")):
+        acme("channel", "set", "c", *bad, code=1)
+        assert acme.json("channel", "show", "c")["credentials"] == third
     left = acme.json("channel", "set", "c", "--rm-credential", str(third[0]["id"]))["credentials"]
     assert left == third[1:]
     assert len(acme.json("channel", "set", "c", "--credential-stdin", stdin=SECRET)["credentials"]) == 1
@@ -285,6 +288,12 @@ def test_a_new_address_clears_credentials(acme):
     assert len(row["credentials"]) == 1
 
 
+def test_a_missing_credential_is_told(acme):
+    p = acme("channel", "add", "o", "--provider", "openai", "--model", "*")
+    assert "no credential yet" in p.stderr and "lyss channel set o --credential-stdin" in p.stderr
+    assert acme("channel", "add", "c", *CHANNEL).stderr == ""
+
+
 def test_changes_are_audited(acme):
     acme("channel", "add", "c", *CHANNEL, "--credential-stdin", stdin=SECRET)
     acme("channel", "set", "c", "--weight", "5")
@@ -295,6 +304,7 @@ def test_changes_are_audited(acme):
     db.close()
     assert [r[0] for r in rows] == ["add", "set", "rm"] and all(r[1].startswith("cli") for r in rows)
     assert json.loads(rows[1][2])["weight"] == 100 and json.loads(rows[1][3])["weight"] == 5 and rows[2][3] == ""
+    assert json.loads(rows[0][3])["models"] == {"m": ""} and len(json.loads(rows[0][3])["credentials"]) == 1, "fingerprints"
     assert int(rev) == 6, "tenant, user and three changes of the channel"
 
 
