@@ -1,6 +1,7 @@
 /* attempt: the one loop of retry and failover, for whole and streamed calls alike: choose a channel
  * and a credential that have not been tried, send, and until the commit go on to the next. */
 #include <assert.h>
+#include <stdio.h>
 
 #include "core/alloc.h"
 #include "core/clock.h"
@@ -18,7 +19,7 @@ struct choice {
 
 /* Why candidates were passed over, for the answer when none is left. */
 struct reasons {
-    unsigned tried, not_allowed, wrong_operation, no_credential;
+    unsigned tried, not_allowed, wrong_operation, no_credential, inactive;
 };
 
 /* ---- choosing ------------------------------------------------------------------- */
@@ -76,6 +77,7 @@ static bool choose(struct request *r, struct choice *out, struct reasons *why)
     const struct api_key *k = snapshot_key(w->snapshot, r->plan->key_digest);
     if (!k || r->plan->tried_n == TRIED_MAX || !snapshot_route(k->tenant, r->model, &route, scratch))
         return false;
+    why->inactive = route.inactive;
     for (unsigned i = 0; i < route.n && i < CANDIDATES_MAX; i++) {
         const struct candidate *c = &route.candidates[i];
         int own = c->priority == ROW_NULL ? c->channel->priority : (int)c->priority;
@@ -298,6 +300,25 @@ void attempt_error(struct request *r, enum err e, const struct err_info *info)
     attempt_failed(r, &f);
 }
 
+/* "2 inactive, 1 without a credential" */
+static const char *list_reasons(const struct reasons *why, char out[256])
+{
+    const struct {
+        unsigned n;
+        const char *what;
+    } all[] = {{why->inactive, "inactive"},
+               {why->not_allowed, "not allowed to this key"},
+               {why->wrong_operation, "without this operation"},
+               {why->no_credential, "without a credential"},
+               {why->tried, "tried already"}};
+    size_t n = 0;
+    str_copy(out, 256, STR("it has none"));
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i].n && n < 200)
+            n += (size_t)snprintf(out + n, 256 - n, "%s%u %s", n ? ", " : "", all[i].n, all[i].what);
+    return out;
+}
+
 void attempt_start(struct request *r)
 {
     struct choice c;
@@ -308,12 +329,10 @@ void attempt_start(struct request *r)
         begin(r, &c);
         return;
     }
-    char name[128];
+    char name[128], reasons[256];
     str_copy(name, sizeof name, r->model);
-    (void)!err_set(&info, ERR_NO_CHANNEL,
-                   "No channel can serve '%s' now: %u not allowed to this key, %u do not serve this "
-                   "operation, %u without a credential.",
-                   name, why.not_allowed, why.wrong_operation, why.no_credential);
+    (void)!err_set(&info, ERR_NO_CHANNEL, "No channel can serve '%s' now: %s.", name,
+                   list_reasons(&why, reasons));
     fault_from_err(&r->plan->fault, ERR_NO_CHANNEL, &info);
     final_answer(r, &r->plan->fault);
 }

@@ -30,6 +30,7 @@ struct route {
     const struct balance *algorithm;
     struct candidate *candidates;
     unsigned n;
+    unsigned inactive; /* channels of the row that are not to be used now */
 };
 
 struct tenant {

@@ -349,8 +349,10 @@ static enum err add_route(struct snapshot *s, struct tenant *t, const struct rou
     for (size_t i = 0; i < row->n_candidates && proto.n < CANDIDATES_MAX; i++) {
         struct candidate *c = &proto.candidates[proto.n];
         c->channel = channel_of(t, row->candidates[i].channel_id);
-        if (!c->channel)
-            continue; /* not active now */
+        if (!c->channel) {
+            proto.inactive++;
+            continue;
+        }
         c->upstream = arena_dup(&s->arena, row->candidates[i].upstream);
         c->priority = row->candidates[i].priority;
         c->weight = row->candidates[i].weight;
