@@ -1,5 +1,6 @@
 -- The configuration: whose, what and by which way. Times are milliseconds since 1970 UTC.
--- A tenant_id of NULL is the platform's own. Lists of words are stored one a line.
+-- A tenant_id of NULL is the platform's own. Lists of words are stored one a line. AUTOINCREMENT
+-- where usage or the audit refer to an id: what was removed never lends its past to a newcomer.
 
 CREATE TABLE meta (
     name TEXT PRIMARY KEY,
@@ -8,7 +9,7 @@ CREATE TABLE meta (
 INSERT INTO meta (name, value) VALUES ('config_rev', '1');
 
 CREATE TABLE tenants (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     slug TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL,
     status TEXT NOT NULL CHECK (status IN ('active', 'suspended')),
@@ -19,7 +20,7 @@ CREATE TABLE tenants (
 ) STRICT;
 
 CREATE TABLE users (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     tenant_id INTEGER NOT NULL REFERENCES tenants (id),
     email TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -31,7 +32,7 @@ CREATE TABLE users (
 ) STRICT;
 
 CREATE TABLE api_keys (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     tenant_id INTEGER NOT NULL REFERENCES tenants (id),
     user_id INTEGER NOT NULL REFERENCES users (id),
     name TEXT NOT NULL,
@@ -80,7 +81,7 @@ CREATE TABLE models (
 ) STRICT;
 
 CREATE TABLE channels (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     tenant_id INTEGER REFERENCES tenants (id),
     name TEXT NOT NULL,
     provider TEXT NOT NULL REFERENCES providers (name),
@@ -119,7 +120,7 @@ CREATE TABLE channel_models (
 
 -- sealed: the credential under the data key of its tenant, bound to tenant, id and version.
 CREATE TABLE channel_credentials (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     tenant_id INTEGER REFERENCES tenants (id),
     channel_id INTEGER NOT NULL REFERENCES channels (id) ON DELETE CASCADE,
     version INTEGER NOT NULL,
@@ -140,7 +141,7 @@ CREATE TABLE data_keys (
 ) STRICT;
 
 CREATE TABLE routes (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     tenant_id INTEGER NOT NULL REFERENCES tenants (id),
     name TEXT NOT NULL,
     aliases TEXT NOT NULL,
