@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/alloc.h"
 #include "ops/channel.h"
 #include "ops/column.h"
 #include "ops/key.h"
@@ -418,6 +419,45 @@ static void nothing_reaches_into_another_tenant(void **state)
     assert_int_equal(ops_tenant_remove(&o, STR("other"), &info), ERR_CONFLICT);
 }
 
+static void an_id_is_never_given_twice(void **state)
+{
+    OK(ops_tenant_remove(&o, STR("other"), &info));
+    assert_true(add_tenant("newcomer") > other);
+    OK(add(tenant, channel("x")));
+    int64_t id = stored("x").row.id;
+    OK(ops_channel_remove(&o, tenant, STR("x"), &info));
+    OK(add(tenant, channel("x")));
+    assert_true(stored("x").row.id > id);
+}
+
+static void a_change_survives_lack_of_memory(void **state)
+{
+    struct secret key = secret_take_copy(STR("sk-0123456789abcdef")), opened;
+    enum err e = ERR_NOMEM;
+    for (uint64_t n = 1; e; n++) {
+        struct channel_request c = channel("x");
+        struct arena a;
+        int64_t rev = revision();
+        c.credentials = &key, c.n_credentials = 1;
+        arena_init(&a, 1 << 20);
+        mem_fail_at(n);
+        e = ops_channel_add(&o, tenant, &c, &a, &info);
+        mem_fail_at(0);
+        arena_release(&a);
+        assert_false(sql_in_transaction(o.db));
+        assert_int_equal(count("SELECT count(*) FROM channels"), e ? 0 : 1);
+        assert_int_equal(revision(), e ? rev : rev + 1);
+        assert_true(n < 10000);
+    }
+    vault_close(&o.vault); /* what was sealed after so many failures opens in the next process */
+    OK(vault_open(&(struct vault_options){.key = STR(KEY)}, o.db, &o.vault, &info));
+    struct channel_credential k = stored("x").credentials[0];
+    OK(vault_unseal(o.vault, o.db, tenant, k.id, k.version, k.sealed, &opened, &info));
+    assert_true(str_eq(secret_expose(&opened), STR("sk-0123456789abcdef")));
+    secret_release(&opened);
+    secret_release(&key);
+}
+
 static int64_t add_user(int64_t whose, const char *email)
 {
     struct user_row u = {.email = str_c(email)};
@@ -563,6 +603,8 @@ int main(void)
         T(a_refused_change_leaves_nothing),
         T(changes_count_up_and_are_audited_without_secrets),
         T(nothing_reaches_into_another_tenant),
+        T(an_id_is_never_given_twice),
+        T(a_change_survives_lack_of_memory),
         T(keys_are_made_rotated_and_revoked),
         T(routes_have_candidates),
         T(providers_behave_like_a_known_kind),
