@@ -268,6 +268,11 @@ void attempt_failed(struct request *r, const struct fault *fault)
     const struct gateway_settings *set = &w->gateway->settings;
     p->fault = *fault;
     http_call_cancel(&r->call);
+    if (r->orphan) { /* no retry for a caller who has gone */
+        request_settle(r, LEDGER_CLIENT_GONE, 0, ERR_CLIENT_GONE);
+        request_free(r);
+        return;
+    }
     if (r->call_live) {
         r->call_live = 0;
         atomic_fetch_sub_explicit(&r->channel->cell->in_flight, 1, memory_order_relaxed);

@@ -39,6 +39,8 @@ struct channel {
     unsigned ops;
     int priority, weight;
     uint32_t connect_ms, ttft_ms, chunk_ms, total_ms;
+    bool drain;            /* on_disconnect: read on for the usage when the caller has gone */
+    uint32_t drain_ms, drain_tokens; /* at most so long, so much; 0: no limit of its own */
     struct credential *credentials;
     unsigned credentials_n;
     struct model_map *models;

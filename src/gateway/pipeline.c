@@ -431,6 +431,8 @@ static void on_failed(struct http_conn *c, enum err e, const struct err_info *in
     }
     c->user = NULL;
     r->conn = NULL;
+    if (relay_orphan(r))
+        return;
     if (r->admitted)
         request_settle(r, LEDGER_CLIENT_GONE, r->head_sent ? 200 : 0, ERR_CLIENT_GONE);
     if (r->phase == PHASE_PARSE) {

@@ -35,7 +35,7 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 }
 
 /* When something is to happen if nothing else does; UINT64_MAX: never. */
-static uint64_t upstream_due(const struct request *r)
+static uint64_t answer_due(const struct request *r)
 {
     uint64_t started_ms = r->attempt_ns / 1000000;
     if (r->phase == PHASE_DRAIN)
@@ -49,6 +49,12 @@ static uint64_t upstream_due(const struct request *r)
         return r->upstream_status ? sooner(due, r->last_up_ms + r->chunk_ms) : due;
     }
     return r->last_up_ms + r->chunk_ms;
+}
+
+static uint64_t upstream_due(const struct request *r)
+{
+    uint64_t due = answer_due(r);
+    return r->orphan ? sooner(due, r->orphan_until_ms) : due;
 }
 
 static uint64_t ping_due(const struct request *r)
@@ -71,6 +77,8 @@ void relay_set_deadline(struct request *r)
 bool relay_send_down(struct request *r, struct str data, bool last)
 {
     bool ok;
+    if (!r->conn)
+        return true; /* an orphan: there is nobody to send it to */
     r->last_down_ms = loop_now_ms(r->worker->loop);
     if (!r->head_sent) {
         r->head_sent = 1;
@@ -358,6 +366,9 @@ static void stream_bytes(struct request *r, char *p, size_t n)
     if (!r->progressed || r->last_up_ms - r->progress_ms >= PROGRESS_MS ||
         estimate_tokens(&r->tap.out) - r->progress_tokens >= PROGRESS_TOKENS)
         settle_progress(r);
+    uint32_t most = r->channel->drain_tokens;
+    if (r->orphan && most && estimate_tokens(&r->tap.out) > most)
+        relay_break(r, LEDGER_CLIENT_GONE, ERR_CLIENT_GONE, NULL, NULL);
 }
 
 /* ---- the upstream's calls ------------------------------------------------------------------------ */
@@ -522,6 +533,23 @@ static void on_deadline(struct deadline *d)
     if (ping_due(r) <= now_ms && !relay_send_down(r, OPENAI_PING, false))
         return;
     relay_set_deadline(r);
+}
+
+bool relay_orphan(struct request *r)
+{
+    bool answering = r->phase == PHASE_RELAY || r->phase == PHASE_ATTEMPT;
+    if (!answering || !r->channel->drain || !relay_is_success(r) || r->worker->stopping)
+        return false;
+    uint64_t now_ms = loop_now_ms(r->worker->loop);
+    r->orphan = 1;
+    r->orphan_until_ms = r->channel->drain_ms ? now_ms + r->channel->drain_ms : UINT64_MAX;
+    r->last_up_ms = r->paused ? now_ms : r->last_up_ms;
+    if (r->paused) {
+        r->paused = 0;
+        http_call_resume(&r->call);
+    }
+    relay_set_deadline(r);
+    return true;
 }
 
 void relay_shutdown(struct request *r)

@@ -54,7 +54,8 @@ void relay_whole_end(struct request *r)
     if (r->phase == PHASE_RELAY) {
         struct http_conn *c = r->conn;
         r->conn = NULL;
-        http_stream_finish(c);
+        if (c)
+            http_stream_finish(c);
         request_settle(r, LEDGER_COMPLETED, 200, ERR_OK);
         request_free(r);
         return;
@@ -88,7 +89,8 @@ void relay_whole_end(struct request *r)
     r->overhead_us += (uint32_t)((now_ns - r->head_ns) / 1000);
     struct http_conn *c = r->conn;
     r->conn = NULL;
-    http_reply(c, r->upstream_status, reply_headers(r, "application/json"), body);
+    if (c)
+        http_reply(c, r->upstream_status, reply_headers(r, "application/json"), body);
     request_settle(r, LEDGER_COMPLETED, r->upstream_status, ERR_OK);
     request_free(r);
 }

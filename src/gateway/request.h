@@ -57,13 +57,14 @@ struct request {
     uint8_t id[16];
     uint8_t phase, op, dialect, attempts;
     uint8_t stream, sse, swallow_usage, head_sent, torn, ping, paused, admitted, progressed, whole,
-        call_live, deployment_given, force_stream, settled;
+        call_live, orphan, deployment_given, force_stream, settled;
     int16_t upstream_status;
     uint32_t overhead_us;
     int64_t tenant_id, user_id, key_id, credential_id;
     int64_t started_wall_ms;
     uint64_t started_ns, attempt_ns, head_ns, first_content_ns; /* monotonic */
     uint64_t last_up_ms, last_down_ms, progress_ms;     /* loop time */
+    uint64_t orphan_until_ms; /* the end of an orphan's time, UINT64_MAX: none; loop time */
     uint64_t body_bytes; /* counted against the memory budget */
     uint32_t progress_tokens;
     uint32_t estimate_in, estimate_out;
@@ -100,6 +101,9 @@ void relay_set_deadline(struct request *r);
 /* Ends a stream (or a reply that has begun) that cannot be completed. */
 void relay_break(struct request *r, enum ledger_state state, enum err e, const struct err_info *info,
                  const struct fault *fault);
+/* The caller has gone: goes on without it for the sake of the usage, where the channel says so and
+ * an answer has begun. False: the request is to be cancelled. */
+bool relay_orphan(struct request *r);
 /* Ends whatever the request is doing because Lyss is stopping. */
 void relay_shutdown(struct request *r);
 

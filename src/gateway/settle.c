@@ -120,6 +120,11 @@ void request_settle(struct request *r, enum ledger_state state, int status, enum
 {
     assert(r->admitted && !r->settled);
     r->settled = 1;
+    if (r->orphan) { /* however the answer ended, nobody was there to get it */
+        state = LEDGER_CLIENT_GONE;
+        status = r->head_sent ? 200 : 0;
+        e = ERR_CLIENT_GONE;
+    }
     bool estimated;
     struct ledger_settled s = {
         .state = (uint8_t)state,

@@ -171,6 +171,9 @@ static enum err fill_channel(const struct snapshot_source *from, struct channel 
     ch->ttft_ms = or_default(row->ttft_timeout_ms, from->ttft_ms);
     ch->chunk_ms = or_default(row->chunk_timeout_ms, from->chunk_ms);
     ch->total_ms = or_default(row->total_timeout_ms, from->total_ms);
+    ch->drain = str_eq(row->on_disconnect, STR("drain"));
+    ch->drain_ms = or_default(row->drain_max_s, 0) * 1000;
+    ch->drain_tokens = or_default(row->drain_max_tokens, 0);
     e = take_models(ch, row);
     if (!e)
         e = take_credentials(from, ch, row, info);

@@ -126,3 +126,72 @@ def test_many_at_once(lyss, up, name):
     assert lyss.chat(n).status == 200
     up.wait(lambda: len(lyss.rows("model = ?", (m,))) == 100, 5, "100 rows")
     assert all(r["state"] == "client_gone" for r in lyss.rows("model = ?", (m,)))
+
+
+@pytest.fixture(scope="module")
+def draining(upstream_a):
+    """A process whose channels read on when the caller has gone."""
+    from lib.lyss import Lyss
+    with Lyss() as l:
+        l.channel("main", upstream_a.url, "m-*", args=("--on-disconnect", "drain"))
+        l.channel("brief", upstream_a.url, "b-*", args=("--on-disconnect", "drain", "--drain-max-s", "5", "--drain-max-tokens", "30"))
+        l.caught_up()
+        yield l
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+@pytest.mark.parametrize("phase", ["role chunk", "streaming", "whole"])
+def test_on_disconnect_drain(draining, up, name, how, phase):
+    """The upstream is read to its end, and its real usage settles."""
+    gate = Gate()
+    m = up.on(name(), ttft=0.3) if phase == "whole" else up.on(name(), gate=gate, after=1 if phase == "role chunk" else 4)
+    c = draining.connect()
+    c.send(request_bytes("POST", PATH, chat_body(m, stream=phase != "whole"), draining.auth()))
+    up.wait_request(m)
+    c.until(PIECES[2].encode()) if phase == "streaming" else time.sleep(0.1)
+    leave(c, how)
+    time.sleep(0.05)
+    gate.open()
+    r = up.wait(lambda: up.of(m)[0].outcome != "open" and up.of(m)[0], 5, "the upstream to end")
+    assert r.outcome == "complete"
+    row = draining.row_of_model(m)
+    assert row["state"] == "client_gone" and not row["estimated"] and row["attempts"] == 1
+    assert row["out_text"] + row["out_reasoning"] == r.usage["completion_tokens"]
+
+
+def test_a_drain_ends_in_time(draining, up, name):
+    m = up.on(name("b"), fault="stall", after=4)
+    c = draining.connect()
+    c.send(request_bytes("POST", PATH, chat_body(m, stream=True), draining.auth()))
+    c.until(PIECES[2].encode())
+    leave(c, "fin")
+    time.sleep(0.1)
+    assert up.of(m)[0].gone_at is None
+    draining.clock.advance(5.5)
+    up.wait(lambda: up.of(m)[0].gone_at, slack(0.5), "the drain to end")
+    assert draining.row_of_model(m)["state"] == "client_gone"
+
+
+def test_a_drain_ends_at_its_tokens(draining, up, name):
+    m = up.on(name("b"), text=tuple(PIECES) * 100, chunk_delay=0.005)
+    c = draining.connect()
+    c.send(request_bytes("POST", PATH, chat_body(m, stream=True), draining.auth()))
+    c.until(PIECES[2].encode())
+    leave(c, "fin")
+    up.wait(lambda: up.of(m)[0].gone_at, slack(1), "the drain to end")
+    row = draining.row_of_model(m)
+    assert row["state"] == "client_gone" and row["estimated"] and 30 < row["out_text"] < 300
+
+
+@pytest.mark.parametrize("fault", ["fin", "rst", "end"])
+def test_a_drain_of_a_broken_answer(draining, up, name, fault):
+    gate = Gate()
+    m = up.on(name(), gate=gate, fault=fault, after=5)
+    c = draining.connect()
+    c.send(request_bytes("POST", PATH, chat_body(m, stream=True), draining.auth()))
+    c.until(PIECES[2].encode())
+    leave(c, "rst")
+    time.sleep(0.05)
+    gate.open()
+    row = draining.row_of_model(m)
+    assert row["state"] == "client_gone" and row["estimated"] and len(up.of(m)) == 1
