@@ -83,7 +83,7 @@ class Lyss:
         self.log_path = os.path.join(self.dir, "log")
         self.argv = [BIN, command, "--data", self.data, "--listen", listen, "--json", *args]
         self.env = {"PATH": os.environ["PATH"], "HOME": self.dir, "TMPDIR": self.dir,
-                    "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1:detect_leaks=0",
+                    "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1:detect_leaks=1",
                     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
                     "LYSS_LOG_LEVEL": "debug", "LYSS_LOG_REQUESTS": "all"}
         if allow:
