@@ -15,7 +15,7 @@ deps:
 
 build/build.ninja: | deps
 	@echo "Setting up the release build in ./build"
-	@meson setup build --buildtype=release -Dtests=false >/dev/null
+	@meson setup build --buildtype=release -Db_lto=true -Dtests=false >/dev/null
 
 release: deps build/build.ninja
 	@echo "Building build/lyss"

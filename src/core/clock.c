@@ -59,6 +59,12 @@ int64_t clock_offset_ns(void)
 }
 #endif
 
+struct timespec clock_wait_until(int64_t ms)
+{
+    int64_t ns = read_clock(CLOCK_MONOTONIC) + ms * 1000000;
+    return (struct timespec){ns / 1000000000, ns % 1000000000};
+}
+
 uint64_t clock_mono_ns(void)
 {
     return (uint64_t)(read_clock(CLOCK_MONOTONIC) + clock_offset_ns());

@@ -7,6 +7,7 @@
 #define LYSS_CORE_CLOCK_H
 
 #include <stdint.h>
+#include <time.h>
 
 /* Nanoseconds of CLOCK_MONOTONIC (plus the test offset). */
 uint64_t clock_mono_ns(void);
@@ -17,6 +18,9 @@ static inline uint64_t clock_mono_ms(void)
 /* Milliseconds and nanoseconds since 1970 UTC (plus the test offset). */
 int64_t clock_wall_ms(void);
 int64_t clock_wall_ns(void);
+/* When a wait of ms that begins now ends, for pthread_cond_timedwait with CLOCK_MONOTONIC: the real
+ * clock, so that a test that moves time does not make a thread spin. */
+struct timespec clock_wait_until(int64_t ms);
 /* Debug builds: maps the file of LYSS_TEST_CLOCK, if set. Call once at start. */
 void clock_init(void);
 /* The test offset; 0 in release builds. */

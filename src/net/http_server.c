@@ -1,5 +1,5 @@
 /* http_server: a connection's life: head, body, reply, next request, end. */
-#include "net/http_server.h"
+#include "net/http_conn.h"
 
 #include <assert.h>
 #include <netinet/in.h>
@@ -12,11 +12,9 @@
 #include "core/alloc.h"
 #include "net/scratch.h"
 
-enum { HEAD, BODY, SERVING, STREAMING, LINGER, FLUSH_CLOSE, CLOSED };
 
 #define PIPELINE_MAX  16384
 #define LINGERING_MAX 256
-#define CHUNK_COPY    16384
 #define READS_A_TURN  16
 
 static struct http_conn *of_tcp(struct tcp *t)
@@ -115,7 +113,7 @@ static void linger(struct http_conn *c)
     set_due(c, c->server->limits.linger_ms);
 }
 
-static void close_when_sent(struct http_conn *c)
+void http_conn_close_when_sent(struct http_conn *c)
 {
     c->user = NULL;
     c->state = FLUSH_CLOSE;
@@ -126,7 +124,7 @@ static void close_when_sent(struct http_conn *c)
 
 /* The last write of a reply found the peer gone: the next turn closes, and the service, whose reply
  * has ended, hears nothing. */
-static void end_unsent(struct http_conn *c)
+void http_conn_end_unsent(struct http_conn *c)
 {
     c->user = NULL;
     c->state = FLUSH_CLOSE;
@@ -156,13 +154,13 @@ static void look_again(struct http_conn *c)
     loop_defer(c->server->loop, &c->next_turn);
 }
 
-static void request_done(struct http_conn *c)
+void http_conn_request_done(struct http_conn *c)
 {
     c->user = NULL;
     c->arena = NULL;
     c->body = NULL;
     if (!c->keep_alive || c->discarding) {
-        close_when_sent(c);
+        http_conn_close_when_sent(c);
         return;
     }
     c->state = HEAD;
@@ -231,7 +229,7 @@ static void on_deadline(struct deadline *d)
 }
 
 /* Writes; what the socket does not take must move before the stall deadline. */
-static bool write_or_fail(struct http_conn *c, const struct iovec *iov, unsigned n)
+bool http_conn_write(struct http_conn *c, const struct iovec *iov, unsigned n)
 {
     if (!tcp_write(&c->tcp, iov, n)) {
         look_again(c); /* on the next turn: failed() */
@@ -402,7 +400,7 @@ static void after_head(struct http_conn *c, uint64_t length, char *rest, size_t 
     }
     if (c->expects_continue) {
         struct iovec v = {"HTTP/1.1 100 Continue\r\n\r\n", 25};
-        if (!write_or_fail(c, &v, 1))
+        if (!http_conn_write(c, &v, 1))
             return;
     }
     c->body_mark = c->body_n;
@@ -603,184 +601,8 @@ void http_server_close_idle(struct http_server *s)
         next = c->next;
         c->keep_alive = false;
         if (c->state == HEAD && tcp_queued(&c->tcp))
-            close_when_sent(c); /* the end of its last reply */
+            http_conn_close_when_sent(c); /* the end of its last reply */
         else if (c->state == HEAD)
             destroy(c);
     }
-}
-
-/* ---- replies ---------------------------------------------------------------------------- */
-
-/* Status line and the fields that every reply has; returns the length. */
-static size_t put_head(struct http_conn *c, char *to, int status, const char *framing,
-                       int64_t length)
-{
-    size_t n = 0;
-    if (status == 200) {
-        memcpy(to, "HTTP/1.1 200 OK\r\n", 17);
-        n = 17;
-    } else {
-        n = (size_t)sprintf(to, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
-    }
-    size_t k = strlen(framing);
-    memcpy(to + n, framing, k);
-    n += k;
-    if (length >= 0) {
-        char digits[20];
-        int i = 20;
-        do
-            digits[--i] = (char)('0' + length % 10);
-        while (length /= 10);
-        memcpy(to + n, digits + i, (size_t)(20 - i));
-        n += (size_t)(20 - i);
-        memcpy(to + n, "\r\n", 2);
-        n += 2;
-    }
-    if (!c->keep_alive || c->discarding) {
-        memcpy(to + n, "Connection: close\r\n", 19);
-        n += 19;
-    } else if (!c->minor) {
-        memcpy(to + n, "Connection: keep-alive\r\n", 24);
-        n += 24;
-    }
-    return n;
-}
-
-static void reply(struct http_conn *c, int status, struct str headers, size_t length,
-                  struct str body)
-{
-    char head[256];
-    char *out = scratch_write();
-    bool none = status == 204; /* has neither a body nor a length */
-    size_t n = put_head(c, head, status, none ? "" : "Content-Length: ", none ? -1 : (int64_t)length);
-    bool ok;
-    if (n + headers.n + 2 + body.n <= SCRATCH_BYTES) {
-        memcpy(out, head, n);
-        if (headers.n)
-            memcpy(out + n, headers.p, headers.n);
-        n += headers.n;
-        memcpy(out + n, "\r\n", 2);
-        n += 2;
-        if (body.n)
-            memcpy(out + n, body.p, body.n);
-        struct iovec v = {out, n + body.n};
-        ok = write_or_fail(c, &v, 1);
-    } else {
-        struct iovec v[4] = {{head, n},
-                             {(char *)headers.p, headers.n},
-                             {"\r\n", 2},
-                             {(char *)body.p, body.n}};
-        ok = write_or_fail(c, v, 4);
-    }
-    if (ok)
-        request_done(c);
-    else
-        end_unsent(c);
-}
-
-void http_reply(struct http_conn *c, int status, struct str headers, struct str body)
-{
-    reply(c, status, headers, body.n, body);
-}
-
-void http_reply_head(struct http_conn *c, int status, struct str headers, size_t length)
-{
-    reply(c, status, headers, length, STR_NULL);
-}
-
-/* ---- streams ------------------------------------------------------------------------------ */
-
-static size_t put_chunk_size(char *to, size_t n)
-{
-    static const char digits[] = "0123456789abcdef";
-    char t[16];
-    int i = 16;
-    do
-        t[--i] = digits[n & 15];
-    while (n >>= 4);
-    memcpy(to, t + i, (size_t)(16 - i));
-    memcpy(to + (16 - i), "\r\n", 2);
-    return (size_t)(16 - i) + 2;
-}
-
-/* One write of head (may be empty) and data as a chunk. */
-static bool write_chunk(struct http_conn *c, char *out, size_t head_n, struct str data)
-{
-    size_t n = head_n;
-    if (!data.n) {
-        struct iovec v = {out, n};
-        return !n || write_or_fail(c, &v, 1);
-    }
-    if (c->chunked_out)
-        n += put_chunk_size(out + n, data.n);
-    size_t tail = c->chunked_out ? 2 : 0;
-    if (data.n <= CHUNK_COPY) {
-        memcpy(out + n, data.p, data.n);
-        n += data.n;
-        memcpy(out + n, "\r\n", tail);
-        struct iovec v = {out, n + tail};
-        return write_or_fail(c, &v, 1);
-    }
-    struct iovec v[3] = {{out, n}, {(char *)data.p, data.n}, {"\r\n", tail}};
-    return write_or_fail(c, v, c->chunked_out ? 3 : 2);
-}
-
-bool http_stream_start(struct http_conn *c, int status, struct str headers, struct str first)
-{
-    char *out = scratch_write();
-    c->state = STREAMING;
-    c->due_ms = 0;
-    c->chunked_out = c->minor == 1;
-    if (!c->chunked_out)
-        c->keep_alive = false;
-    size_t n = put_head(c, out, status, c->chunked_out ? "Transfer-Encoding: chunked\r\n" : "", -1);
-    assert(headers.n < SCRATCH_BYTES - CHUNK_COPY - 512);
-    if (headers.n)
-        memcpy(out + n, headers.p, headers.n);
-    n += headers.n;
-    memcpy(out + n, "\r\n", 2);
-    return write_chunk(c, out, n + 2, first);
-}
-
-bool http_stream_write(struct http_conn *c, struct str data)
-{
-    assert(c->state == STREAMING);
-    return write_chunk(c, scratch_write(), 0, data);
-}
-
-void http_stream_write_last(struct http_conn *c, struct str data)
-{
-    char *out = scratch_write();
-    if (!c->chunked_out || !data.n || data.n > CHUNK_COPY) {
-        if (http_stream_write(c, data))
-            http_stream_finish(c);
-        else
-            end_unsent(c);
-        return;
-    }
-    size_t n = put_chunk_size(out, data.n);
-    memcpy(out + n, data.p, data.n);
-    n += data.n;
-    memcpy(out + n, "\r\n0\r\n\r\n", 7);
-    struct iovec v = {out, n + 7};
-    if (write_or_fail(c, &v, 1))
-        request_done(c);
-    else
-        end_unsent(c);
-}
-
-void http_stream_finish(struct http_conn *c)
-{
-    assert(c->state == STREAMING);
-    struct iovec v = {"0\r\n\r\n", 5};
-    if (c->chunked_out && !write_or_fail(c, &v, 1))
-        end_unsent(c);
-    else
-        request_done(c);
-}
-
-void http_stream_break(struct http_conn *c)
-{
-    c->keep_alive = false;
-    close_when_sent(c);
 }

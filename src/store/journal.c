@@ -83,11 +83,7 @@ static void sleeper_poke(struct sleeper *s, bool stop)
  * that moves time must not make the thread spin. */
 static bool sleeper_wait(struct sleeper *s, int64_t ms, bool pokes)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t ns = until.tv_nsec + ms * 1000000;
-    until.tv_sec += ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
+    struct timespec until = clock_wait_until(ms);
     pthread_mutex_lock(&s->lock);
     while (!s->stop && !(pokes && s->poked))
         if (pthread_cond_timedwait(&s->wake, &s->lock, &until) == ETIMEDOUT)
