@@ -1,5 +1,5 @@
-/* serve: `lyss serve` and `lyss dev`: opens the data directory, hands it to the gateway and says where
- * it is served. */
+/* serve: `lyss serve` and `lyss dev`: opens the data directory, hands it to the gateway and says
+ * where it is served. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,7 +37,8 @@ static int print_help(bool dev)
 {
     const char *name = dev ? "dev" : "serve";
     printf(help_text, name,
-           dev ? "Serves with a demo tenant, a fresh API key for it and a built-in demo model, for trying\n"
+           dev ? "Serves with a demo tenant, a fresh API key for it and a built-in demo model, for "
+                 "trying\n"
                  "Lyss out."
                : "Serves the tenants and channels of the data directory.",
            name, name);
@@ -78,7 +79,8 @@ static void print_json(const char *url, const char *key, const char *token)
     json_field_i64(&j, "pid", getpid());
     json_close_object(&j);
     buf_char(&b, '\n');
-    ssize_t n = write(STDOUT_FILENO, b.p, b.n); /* one write: a reader gets the whole line or none */
+    ssize_t n =
+        write(STDOUT_FILENO, b.p, b.n); /* one write: a reader gets the whole line or none */
     (void)n;
     buf_release(&b);
 }
@@ -94,7 +96,9 @@ static void print_text(const char *url, const char *key, const char *token, bool
         printf("\nTry it:\n\n"
                "  curl -N %s/v1/chat/completions \\\n"
                "    -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' \\\n"
-               "    -d '{\"model\":\"demo\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n",
+               "    -d "
+               "'{\"model\":\"demo\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":"
+               "\"Hello\"}]}'\n",
                url, key);
     printf("\nCtrl-C stops it. Add a channel from another terminal: lyss channel add --help\n\n");
     fflush(stdout);

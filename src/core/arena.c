@@ -9,7 +9,7 @@
 #include "core/alloc.h"
 
 #define FIRST_BLOCK 1000 /* with malloc's header just under 1 KiB */
-#define BLOCK_MAX 16384
+#define BLOCK_MAX   16384
 
 struct arena_block {
     struct arena_block *next;

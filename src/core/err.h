@@ -24,9 +24,9 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 /* Detail beside an enum err: what, where, how to mend it. Plain data, no ownership. */
 struct err_info {
-    char text[512];  /* a sentence; empty: the table's sentence holds */
-    char field[96];  /* which field, in the caller's terms; may be empty */
-    int64_t offset;  /* byte offset in the body, -1: none */
+    char text[512];   /* a sentence; empty: the table's sentence holds */
+    char field[96];   /* which field, in the caller's terms; may be empty */
+    int64_t offset;   /* byte offset in the body, -1: none */
     int64_t retry_ms; /* when to try again, 0: unknown */
 };
 
@@ -38,8 +38,8 @@ enum log_level err_level(enum err e);
 const char *err_class_name(enum err_class c);
 
 void err_info_init(struct err_info *info);
-/* Fills info->text (when info is not NULL) and returns e, so that `return err_set(info, ERR_X, ...)`
- * reads as one step. */
+/* Fills info->text (when info is not NULL) and returns e, so that `return err_set(info, ERR_X,
+ * ...)` reads as one step. */
 enum err err_set(struct err_info *info, enum err e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

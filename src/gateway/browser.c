@@ -1,4 +1,5 @@
-/* browser: host names and origins are compared exactly; nothing is ever echoed that is not listed. */
+/* browser: host names and origins are compared exactly; nothing is ever echoed that is not listed.
+ */
 #include "gateway/browser.h"
 
 static struct str without_port(struct str host)
@@ -62,10 +63,11 @@ void browser_put_preflight(const struct browser_rules *b, struct str origin, str
 {
     browser_put_cors(b, origin, out);
     if (out->n)
-        buf_lit(out, "Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"
-                     "Access-Control-Allow-Headers: authorization, content-type, x-api-key, api-key, "
-                     "x-goog-api-key, anthropic-version, x-lyss-strict, x-stainless-arch, "
-                     "x-stainless-lang, x-stainless-os, x-stainless-package-version, "
-                     "x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, "
-                     "x-stainless-timeout\r\nAccess-Control-Max-Age: 86400\r\n");
+        buf_lit(out,
+                "Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"
+                "Access-Control-Allow-Headers: authorization, content-type, x-api-key, api-key, "
+                "x-goog-api-key, anthropic-version, x-lyss-strict, x-stainless-arch, "
+                "x-stainless-lang, x-stainless-os, x-stainless-package-version, "
+                "x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, "
+                "x-stainless-timeout\r\nAccess-Control-Max-Age: 86400\r\n");
 }

@@ -19,10 +19,10 @@ enum err channel_seal(struct channel *ch)
 {
     char authority[URL_AUTHORITY_MAX];
     ch->authority = arena_dup(&ch->arena, str_c(url_authority(&ch->url, authority)));
-    ch->reply_headers =
-        arena_printf(&ch->arena, "x-lyss-channel: %.*s\r\nx-lyss-provider: %s\r\n"
-                                 "Cache-Control: no-store\r\n",
-                     STR_FMT(ch->name), ch->provider->name);
+    ch->reply_headers = arena_printf(&ch->arena,
+                                     "x-lyss-channel: %.*s\r\nx-lyss-provider: %s\r\n"
+                                     "Cache-Control: no-store\r\n",
+                                     STR_FMT(ch->name), ch->provider->name);
     return arena_failed(&ch->arena) ? ERR_NOMEM : ERR_OK;
 }
 

@@ -34,18 +34,18 @@ struct channel {
     struct str name;
     const struct provider *provider;
     struct url url;
-    struct str authority;  /* Host header's value */
+    struct str authority; /* Host header's value */
     struct endpoint at;
     unsigned ops;
     int priority, weight;
     uint32_t connect_ms, ttft_ms, chunk_ms, total_ms;
-    bool drain;            /* on_disconnect: read on for the usage when the caller has gone */
+    bool drain; /* on_disconnect: read on for the usage when the caller has gone */
     uint32_t drain_ms, drain_tokens; /* at most so long, so much; 0: no limit of its own */
     struct credential *credentials;
     unsigned credentials_n;
     struct model_map *models;
     unsigned models_n;
-    struct str reply_headers; /* x-lyss-channel and its kin, for each reply */
+    struct str reply_headers;  /* x-lyss-channel and its kin, for each reply */
     struct channel_cell *cell; /* live state; outlives the channel */
     /* Each worker's origin for this channel, filled at its first call; slot i is worker i's. */
     struct http_origin *origins[WORKERS_MAX];

@@ -1,5 +1,6 @@
-/* control: puts the process together and takes it apart. The store thread watches the configuration's
- * revision and builds snapshots; the main thread waits for signals and looks after the loops. */
+/* control: puts the process together and takes it apart. The store thread watches the
+ * configuration's revision and builds snapshots; the main thread waits for signals and looks after
+ * the loops. */
 #include "gateway/control.h"
 
 #include <errno.h>
@@ -165,8 +166,8 @@ static enum err load_trust(struct control *c, const struct snapshot *s, struct e
     struct tls_context *t;
     char file[4096];
     str_copy(file, sizeof file, c->config->upstream_ca_file);
-    enum err e = tls_client_context_new(&t, file[0] ? file : NULL,
-                                        c->config->upstream_tls_verify, info);
+    enum err e =
+        tls_client_context_new(&t, file[0] ? file : NULL, c->config->upstream_tls_verify, info);
     if (!e)
         atomic_store_explicit(&g->client_tls, t, memory_order_release);
     return e;
@@ -225,7 +226,8 @@ static void on_health(void *arg, enum err e)
     log_event(e ? LOG_ERROR : LOG_INFO, "database.health", LOG_BOOL("ok", !e));
 }
 
-/* ---- looking after the loops --------------------------------------------------------------------- */
+/* ---- looking after the loops
+ * --------------------------------------------------------------------- */
 
 static void on_beat(struct message *m)
 {
@@ -254,7 +256,8 @@ static void look_at_loops(struct control *c)
     atomic_store(&c->gateway.ready, all);
 }
 
-/* ---- start ------------------------------------------------------------------------------------------ */
+/* ---- start
+ * ------------------------------------------------------------------------------------------ */
 
 static enum err listen_all(struct control *c, int fds[], struct err_info *info)
 {
@@ -266,7 +269,8 @@ static enum err listen_all(struct control *c, int fds[], struct err_info *info)
     if (!config_split_address(c->config->listen, &ip, &port) || !addr_parse(ip, port, &at))
         return err_set(info, ERR_INVALID, "listen: '%.*s' is not an address and a port",
                        STR_FMT(c->config->listen));
-    /* Without SO_REUSEPORT first: a second process would otherwise take half the calls in silence. */
+    /* Without SO_REUSEPORT first: a second process would otherwise take half the calls in silence.
+     */
     int probe = at.port ? tcp_bind(&at, false, info) : -1;
     if (at.port && probe < 0) {
         char why[200];
@@ -317,12 +321,12 @@ static enum err start_all(struct control *c, const struct control_options *o, st
     take_settings(&g->settings, cfg);
     g->settings.demo = o->demo;
     g->demo_open = o->demo ? open_demo : NULL;
-    g->browser = (struct browser_rules){.hosts = cfg->trusted_hosts.items,
-                                        .hosts_n = cfg->trusted_hosts.n,
-                                        .origins = cfg->cors_origins.items,
-                                        .origins_n = cfg->cors_origins.n,
-                                        .any_localhost =
-                                            cfg->environment == ENVIRONMENT_DEVELOPMENT};
+    g->browser =
+        (struct browser_rules){.hosts = cfg->trusted_hosts.items,
+                               .hosts_n = cfg->trusted_hosts.n,
+                               .origins = cfg->cors_origins.items,
+                               .origins_n = cfg->cors_origins.n,
+                               .any_localhost = cfg->environment == ENVIRONMENT_DEVELOPMENT};
     g->pepper = vault_pepper(o->vault);
     g->started_ms = clock_wall_ms();
     g->hosts = dns_hosts_new("/etc/hosts");
@@ -397,7 +401,8 @@ const char *control_url(const struct control *c)
     return c->url;
 }
 
-/* ---- stop -------------------------------------------------------------------------------------------- */
+/* ---- stop
+ * -------------------------------------------------------------------------------------------- */
 
 void control_run(struct control *c)
 {

@@ -5,7 +5,10 @@
 #include "core/metrics_text.h"
 #include "gateway/worker.h"
 
-#define LABEL(n, v) {n, v}
+#define LABEL(n, v)                                                                                \
+    {                                                                                              \
+        n, v                                                                                       \
+    }
 
 static uint64_t sum(const struct gateway *g, size_t offset)
 {
@@ -30,7 +33,8 @@ static void put_requests(struct gateway *g, struct buf *b)
             if (n || s == LEDGER_COMPLETED)
                 metrics_text_u64(b, "lyss_requests_total", l, 2, n);
         }
-    metrics_text_family(b, "lyss_replies_total", "counter", "Replies by first digit of the status.");
+    metrics_text_family(b, "lyss_replies_total", "counter",
+                        "Replies by first digit of the status.");
     for (int i = 1; i < STATUS_CLASSES; i++) {
         char digit = (char)('0' + i);
         struct metrics_label l[] = {LABEL("class", str_make(&digit, 1))};
@@ -51,7 +55,8 @@ static void put_tokens(struct gateway *g, struct buf *b)
         LEDGER_COUNTERS(X)
 #undef X
     };
-    metrics_text_family(b, "lyss_tokens_total", "counter", "Tokens by counter; no token is in two.");
+    metrics_text_family(b, "lyss_tokens_total", "counter",
+                        "Tokens by counter; no token is in two.");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct metrics_label l[] = {LABEL("counter", str_c(names[i]))};
         metrics_text_u64(b, "lyss_tokens_total", l, 1, SUM(g, tokens[i]));
@@ -73,9 +78,9 @@ static void put_times(struct gateway *g, struct buf *b)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct histogram h = {0};
         for (unsigned w = 0; w < g->settings.workers; w++)
-            histogram_merge(&h, (const struct histogram *)(const void *)((const char *)&g->workers[w]
-                                                                             ->metrics +
-                                                                         rows[i].offset));
+            histogram_merge(
+                &h, (const struct histogram *)(const void *)((const char *)&g->workers[w]->metrics +
+                                                             rows[i].offset));
         metrics_text_family(b, rows[i].name, "histogram", rows[i].help);
         metrics_text_seconds(b, rows[i].name, NULL, 0, &h);
     }
@@ -130,7 +135,8 @@ static void put_channels(struct gateway *g, struct buf *b)
         cells_each_channel(g->cells, put_channel, &p);
     }
     struct channel_pass p = {b, "lyss_channel_health", 0};
-    metrics_text_family(b, p.name, "gauge", "Share of calls that succeeded; 1 where nothing is known.");
+    metrics_text_family(b, p.name, "gauge",
+                        "Share of calls that succeeded; 1 where nothing is known.");
     cells_each_channel(g->cells, put_health, &p);
 }
 
@@ -149,8 +155,10 @@ static void put_process(struct gateway *g, struct buf *b)
     metrics_text_i64(b, "lyss_upstream_connections", NULL, 0, atomic_load(&g->upstream_open));
     metrics_text_family(b, "lyss_upstream_connects_total", "counter",
                         "Upstream connections that were made.");
-    metrics_text_i64(b, "lyss_upstream_connects_total", NULL, 0, atomic_load(&g->upstream_connects));
-    metrics_text_family(b, "lyss_large_body_bytes", "gauge", "Memory of request bodies over 64 KiB.");
+    metrics_text_i64(b, "lyss_upstream_connects_total", NULL, 0,
+                     atomic_load(&g->upstream_connects));
+    metrics_text_family(b, "lyss_large_body_bytes", "gauge",
+                        "Memory of request bodies over 64 KiB.");
     metrics_text_u64(b, "lyss_large_body_bytes", NULL, 0, bodies);
     struct journal_stats s;
     journal_stats(g->journal, &s);

@@ -15,7 +15,7 @@ enum { STATUS_CLASSES = 6 }; /* 1xx … 5xx by first digit; 0: none was sent */
 struct worker_metrics {
     struct counter requests[OP_COUNT][LEDGER_STATES];
     struct counter statuses[STATUS_CLASSES];
-    struct counter refused; /* before admission */
+    struct counter refused;   /* before admission */
     struct counter tokens[9]; /* by ledger counter */
     struct counter attempts, retries;
     struct counter accepted;

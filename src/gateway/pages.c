@@ -9,7 +9,8 @@
 
 #define PAGE_MAX (4u << 20)
 
-static void send_page(struct http_conn *c, int status, const char *type, struct buf *body, bool head)
+static void send_page(struct http_conn *c, int status, const char *type, struct buf *body,
+                      bool head)
 {
     struct buf h;
     buf_init(&h, 1024);
@@ -59,10 +60,10 @@ static void put_health(struct worker *w, struct buf *b, bool *ok)
     bool database = atomic_load(&g->database_ok), journal = journal_usable(g->journal);
     struct channel_counts n = {0};
     count_channels(w->snapshot, &n);
-    const char *channels = !n.total          ? "no_channels"
-                           : !n.healthy      ? "unhealthy"
+    const char *channels = !n.total                  ? "no_channels"
+                           : !n.healthy              ? "unhealthy"
                            : n.healthy * 2 < n.total ? "degraded"
-                                             : "healthy";
+                                                     : "healthy";
     *ok = database && journal;
     struct json_writer j;
     json_writer_init(&j, b);
@@ -176,9 +177,9 @@ void page_models(struct request *r, const struct api_key *k, bool head)
     if (r->op == OP_MODEL) {
         const struct route *route = map_get(&k->tenant->exact, r->deployment);
         if (!route || !listed(k, r->deployment)) {
-            (void)!err_set(&info, ERR_MODEL_NOT_FOUND, "The model '%.*s' does not exist.",
-                           STR_FMT(str_make(r->deployment.p,
-                                            r->deployment.n < 128 ? r->deployment.n : 128)));
+            (void)!err_set(
+                &info, ERR_MODEL_NOT_FOUND, "The model '%.*s' does not exist.",
+                STR_FMT(str_make(r->deployment.p, r->deployment.n < 128 ? r->deployment.n : 128)));
             request_refuse(r, ERR_MODEL_NOT_FOUND, &info);
             return;
         }

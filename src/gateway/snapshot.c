@@ -44,8 +44,7 @@ bool snapshot_route(const struct tenant *t, struct str model, struct route *out,
     for (unsigned i = 0; i < t->channels_n && out->n < CANDIDATES_MAX; i++) {
         struct str upstream;
         if (channel_serves(t->channels[i], model, &upstream))
-            scratch[out->n++] =
-                (struct candidate){t->channels[i], upstream, ROW_NULL, ROW_NULL};
+            scratch[out->n++] = (struct candidate){t->channels[i], upstream, ROW_NULL, ROW_NULL};
     }
     return out->n > 0;
 }

@@ -37,8 +37,8 @@ struct tenant {
     int64_t id;
     struct str slug;
     bool suspended;
-    struct map exact;      /* model name → struct route */
-    struct route *globs;   /* route rows with patterns, in order */
+    struct map exact;    /* model name → struct route */
+    struct route *globs; /* route rows with patterns, in order */
     unsigned globs_n;
     struct channel **channels; /* that it may use */
     unsigned channels_n;

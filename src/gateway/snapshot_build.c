@@ -311,9 +311,8 @@ static enum err add_name(struct snapshot *s, struct tenant *t, struct str name)
     for (unsigned i = 0; i < t->channels_n && r->n < CANDIDATES_MAX; i++) {
         struct str upstream;
         if (channel_serves(t->channels[i], name, &upstream))
-            all[r->n++] = (struct candidate){t->channels[i],
-                                             str_eq(upstream, name) ? STR_NULL : upstream,
-                                             ROW_NULL, ROW_NULL};
+            all[r->n++] = (struct candidate){
+                t->channels[i], str_eq(upstream, name) ? STR_NULL : upstream, ROW_NULL, ROW_NULL};
     }
     r->candidates = arena_alloc(&s->arena, (r->n + 1) * sizeof *all);
     if (!r->candidates)
@@ -481,7 +480,8 @@ static enum err add_key(struct snapshot *s, const struct rows *r, const struct k
     return e ? e : map_put(&s->keys, str_make((const char *)k->digest, 32), k);
 }
 
-/* ---- all of it -------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------------
+ */
 
 static enum err build(const struct snapshot_source *from, const struct rows *r, struct snapshot *s)
 {

@@ -18,8 +18,9 @@ struct snapshot_source {
     const struct snapshot *last; /* unchanged channels are shared with it; may be NULL */
 };
 
-/* A snapshot with one ref. On failure nothing is made and the last one stays good. A channel whose row
- * cannot be used (its provider is gone, its credential does not open) is left out and logged. */
+/* A snapshot with one ref. On failure nothing is made and the last one stays good. A channel whose
+ * row cannot be used (its provider is gone, its credential does not open) is left out and logged.
+ */
 enum err snapshot_build(const struct snapshot_source *from, struct snapshot **out,
                         struct err_info *info) MUST_CHECK;
 

@@ -2,8 +2,8 @@
 #include "gateway/surface.h"
 
 static const struct str prefixes[] = {
-    STR("/v1"), STR("/api/v1/proxy/v1"), STR("/api/v1/proxy"), STR("/api/v1"),
-    STR("/openai/v1"), STR("/openai"),
+    STR("/v1"),     STR("/api/v1/proxy/v1"), STR("/api/v1/proxy"),
+    STR("/api/v1"), STR("/openai/v1"),       STR("/openai"),
 };
 
 static const struct {

@@ -13,11 +13,12 @@ struct surface {
     enum llm_op op;
     enum dialect dialect;
     bool force_stream;
-    bool head; /* a HEAD request: the answer has no body */
+    bool head;       /* a HEAD request: the answer has no body */
     struct str name; /* still percent-encoded: a deployment, or a model's id; p NULL: none */
 };
 
-/* ERR_NOT_FOUND; ERR_METHOD_NOT_ALLOWED with *allow (a constant) for a path that has another method. */
+/* ERR_NOT_FOUND; ERR_METHOD_NOT_ALLOWED with *allow (a constant) for a path that has another
+ * method. */
 enum err surface_find(struct str method, struct str path, struct surface *out,
                       const char **allow) MUST_CHECK;
 /* Decodes %XX once. False: malformed, or a control character. */

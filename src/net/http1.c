@@ -5,15 +5,44 @@
 enum { TOKEN = 1, VALUE = 2, TARGET = 4 };
 static const uint8_t classes[256] = {
 #define T TOKEN | VALUE | TARGET
-    ['!'] = T,       ['#'] = TOKEN | VALUE, ['$'] = T, ['%'] = T, ['&'] = T, ['\''] = T, ['*'] = T,
-    ['+'] = T,       ['-'] = T,  ['.'] = T, ['^'] = TOKEN | VALUE,  ['_'] = T, ['`'] = TOKEN | VALUE,
-    ['|'] = T,       ['~'] = T,  ['0' ... '9'] = T, ['A' ... 'Z'] = T, ['a' ... 'z'] = T,
+    ['!'] = T,
+    ['#'] = TOKEN | VALUE,
+    ['$'] = T,
+    ['%'] = T,
+    ['&'] = T,
+    ['\''] = T,
+    ['*'] = T,
+    ['+'] = T,
+    ['-'] = T,
+    ['.'] = T,
+    ['^'] = TOKEN | VALUE,
+    ['_'] = T,
+    ['`'] = TOKEN | VALUE,
+    ['|'] = T,
+    ['~'] = T,
+    ['0' ... '9'] = T,
+    ['A' ... 'Z'] = T,
+    ['a' ... 'z'] = T,
 #undef T
-    ['\t'] = VALUE,  [' '] = VALUE,
-    ['"'] = VALUE,   ['<'] = VALUE, ['>'] = VALUE, ['\\'] = VALUE, ['{'] = VALUE, ['}'] = VALUE,
-    ['('] = VALUE | TARGET, [')'] = VALUE | TARGET, [','] = VALUE | TARGET, ['/'] = VALUE | TARGET,
-    [':'] = VALUE | TARGET, [';'] = VALUE | TARGET, ['='] = VALUE | TARGET, ['?'] = VALUE | TARGET,
-    ['@'] = VALUE | TARGET, ['['] = VALUE | TARGET, [']'] = VALUE | TARGET,
+    ['\t'] = VALUE,
+    [' '] = VALUE,
+    ['"'] = VALUE,
+    ['<'] = VALUE,
+    ['>'] = VALUE,
+    ['\\'] = VALUE,
+    ['{'] = VALUE,
+    ['}'] = VALUE,
+    ['('] = VALUE | TARGET,
+    [')'] = VALUE | TARGET,
+    [','] = VALUE | TARGET,
+    ['/'] = VALUE | TARGET,
+    [':'] = VALUE | TARGET,
+    [';'] = VALUE | TARGET,
+    ['='] = VALUE | TARGET,
+    ['?'] = VALUE | TARGET,
+    ['@'] = VALUE | TARGET,
+    ['['] = VALUE | TARGET,
+    [']'] = VALUE | TARGET,
     [0x80 ... 0xff] = VALUE,
 };
 
@@ -53,7 +82,8 @@ static enum err check_line(struct str text, size_t from, size_t to, bool request
     if (request && from < 4) /* the request line, perhaps behind an empty line */
         return err_set(info, ERR_URI_TOO_LONG, "the request line is longer than %d bytes",
                        HTTP_LINE_MAX);
-    return err_set(info, ERR_HEAD_TOO_LARGE, "a header line is longer than %d bytes", HTTP_LINE_MAX);
+    return err_set(info, ERR_HEAD_TOO_LARGE, "a header line is longer than %d bytes",
+                   HTTP_LINE_MAX);
 }
 
 enum err http_head_find(struct str text, size_t *scan, bool request, struct err_info *info)
@@ -174,8 +204,9 @@ static enum err parse_framing(struct http_head *h, struct err_info *info)
             codings += is_field(&h->f[i], HTTP_TRANSFER_ENCODING);
         }
     if (lengths + codings > 1)
-        return err_set(info, ERR_BAD_REQUEST,
-                       "the message's length is given more than once (Content-Length, Transfer-Encoding)");
+        return err_set(
+            info, ERR_BAD_REQUEST,
+            "the message's length is given more than once (Content-Length, Transfer-Encoding)");
     if (codings) {
         if (h->minor == 0 || !str_ieq(http_get(h, HTTP_TRANSFER_ENCODING), STR("chunked")))
             return err_set(info, ERR_BAD_REQUEST, "Transfer-Encoding other than chunked");
@@ -240,7 +271,8 @@ static enum err check_host(const struct http_head *h, struct err_info *info)
     return ERR_OK;
 }
 
-/* The first line of head, which is cut off *rest; a leading empty line is skipped (RFC 9112, 2.2). */
+/* The first line of head, which is cut off *rest; a leading empty line is skipped (RFC 9112, 2.2).
+ */
 static enum err first_line(struct str head, struct str *line, struct str *rest,
                            struct err_info *info)
 {

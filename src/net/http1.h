@@ -65,9 +65,10 @@ static inline struct str http_get(const struct http_head *h, enum http_known k)
 }
 
 /* Looks for the end of a head in text, from *scan on (0 at first; kept between calls), where the
- * head may still be growing. ERR_AGAIN: not there yet; ERR_OK: the head is text[0..*scan), its empty
- * line included. Refuses at once what can never become a valid head. */
-enum err http_head_find(struct str text, size_t *scan, bool request, struct err_info *info) MUST_CHECK;
+ * head may still be growing. ERR_AGAIN: not there yet; ERR_OK: the head is text[0..*scan), its
+ * empty line included. Refuses at once what can never become a valid head. */
+enum err http_head_find(struct str text, size_t *scan, bool request,
+                        struct err_info *info) MUST_CHECK;
 
 /* Parses a whole head, as found. */
 enum err http_request_parse(struct http_head *h, struct str head, struct err_info *info) MUST_CHECK;
@@ -82,9 +83,9 @@ struct http_chunked {
     uint8_t state, digits;
 };
 
-/* Zero-initialised to begin. Decodes bytes[0..*n) in place: the data is moved together to the front.
- * *n becomes the data's length, *used the bytes of input consumed (all of them, unless the end was
- * reached). ERR_AGAIN: more to come; ERR_OK: the last chunk and the trailer are done. */
+/* Zero-initialised to begin. Decodes bytes[0..*n) in place: the data is moved together to the
+ * front. *n becomes the data's length, *used the bytes of input consumed (all of them, unless the
+ * end was reached). ERR_AGAIN: more to come; ERR_OK: the last chunk and the trailer are done. */
 enum err http_chunked_decode(struct http_chunked *c, char *bytes, size_t *n, size_t *used,
                              struct err_info *info) MUST_CHECK;
 

@@ -1,5 +1,5 @@
-/* http_conn: what the two halves of the HTTP server share: http_server.c reads, http_reply.c writes.
- * For these two only. */
+/* http_conn: what the two halves of the HTTP server share: http_server.c reads, http_reply.c
+ * writes. For these two only. */
 #ifndef LYSS_NET_HTTP_CONN_H
 #define LYSS_NET_HTTP_CONN_H
 

@@ -5,7 +5,7 @@
 #include "net/http_conn.h"
 #include "net/scratch.h"
 
-#define CHUNK_COPY    16384
+#define CHUNK_COPY 16384
 
 /* ---- replies ---------------------------------------------------------------------------- */
 
@@ -50,7 +50,8 @@ static void reply(struct http_conn *c, int status, struct str headers, size_t le
     char head[256];
     char *out = scratch_write();
     bool none = status == 204; /* has neither a body nor a length */
-    size_t n = put_head(c, head, status, none ? "" : "Content-Length: ", none ? -1 : (int64_t)length);
+    size_t n =
+        put_head(c, head, status, none ? "" : "Content-Length: ", none ? -1 : (int64_t)length);
     bool ok;
     if (n + headers.n + 2 + body.n <= SCRATCH_BYTES) {
         memcpy(out, head, n);
@@ -64,10 +65,8 @@ static void reply(struct http_conn *c, int status, struct str headers, size_t le
         struct iovec v = {out, n + body.n};
         ok = http_conn_write(c, &v, 1);
     } else {
-        struct iovec v[4] = {{head, n},
-                             {(char *)headers.p, headers.n},
-                             {"\r\n", 2},
-                             {(char *)body.p, body.n}};
+        struct iovec v[4] = {
+            {head, n}, {(char *)headers.p, headers.n}, {"\r\n", 2}, {(char *)body.p, body.n}};
         ok = http_conn_write(c, v, 4);
     }
     if (ok)

@@ -12,7 +12,6 @@
 #include "core/alloc.h"
 #include "net/scratch.h"
 
-
 #define PIPELINE_MAX  16384
 #define LINGERING_MAX 256
 #define READS_A_TURN  16
@@ -134,8 +133,7 @@ static void read_input(struct http_conn *c);
 
 static void on_next_turn(struct message *m)
 {
-    struct http_conn *c =
-        (struct http_conn *)((char *)m - offsetof(struct http_conn, next_turn));
+    struct http_conn *c = (struct http_conn *)((char *)m - offsetof(struct http_conn, next_turn));
     c->next_pending = false;
     if (c->state == CLOSED)
         tcp_close(&c->tcp, on_closed);

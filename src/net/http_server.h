@@ -21,9 +21,9 @@ struct http_service {
     /* The whole body, in the arena given to http_accept. Replies now or later. */
     void (*body)(struct http_conn *c, struct str body);
     /* The request cannot be served on: the caller went away (ERR_CLIENT_GONE), or its body is
-     * malformed, too slow or too large. For the former no reply is possible any more and c is closed
-     * after this call; for the others the service replies with the error, now or later. Called only
-     * between head() and the end of the reply. */
+     * malformed, too slow or too large. For the former no reply is possible any more and c is
+     * closed after this call; for the others the service replies with the error, now or later.
+     * Called only between head() and the end of the reply. */
     void (*failed)(struct http_conn *c, enum err e, const struct err_info *info);
     /* No usable head: the service replies with the error; there is no request. */
     void (*malformed)(struct http_conn *c, enum err e, const struct err_info *info);
@@ -44,7 +44,7 @@ struct http_server {
     struct http_conn *conns; /* all of them */
     unsigned count, lingering;
     _Atomic unsigned *connections; /* follows count, for other threads; may be NULL */
-    bool closing; /* every reply carries Connection: close */
+    bool closing;                  /* every reply carries Connection: close */
     void *user;
 };
 

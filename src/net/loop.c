@@ -11,7 +11,7 @@
 #include "core/clock.h"
 
 #define SLOT_MS 20
-#define SLOTS 1024
+#define SLOTS   1024
 
 struct loop {
     uv_loop_t uv;

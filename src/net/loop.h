@@ -60,7 +60,8 @@ struct deadline {
 
 /* Fires once, not before due_ms (loop_now_ms scale) and at most about 40 ms after it. Setting an
  * armed deadline moves it. */
-void deadline_set(struct loop *l, struct deadline *d, uint64_t due_ms, void (*fire)(struct deadline *));
+void deadline_set(struct loop *l, struct deadline *d, uint64_t due_ms,
+                  void (*fire)(struct deadline *));
 void deadline_clear(struct deadline *d);
 static inline bool deadline_armed(const struct deadline *d)
 {

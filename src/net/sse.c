@@ -1,4 +1,5 @@
-/* sse: finds event borders with one memchr a line; a usual event is one data line and a blank one. */
+/* sse: finds event borders with one memchr a line; a usual event is one data line and a blank one.
+ */
 #include "net/sse.h"
 
 #include "net/scratch.h"

@@ -59,7 +59,7 @@ enum err repo_key_list_live(struct sql *db, int64_t tenant, int64_t now_ms, stru
         db,
         SQL_SELECT_OF_TENANT(
             "api_keys", KEY_COLUMNS) " WHERE" OWN " AND status = 'active' AND revoked_ms IS NULL "
-                                                  "AND (expires_ms IS NULL OR expires_ms > ?2)"
+                                     "AND (expires_ms IS NULL OR expires_ms > ?2)"
                                      " ORDER BY id",
         tenant, now_ms);
     void *items;

@@ -74,9 +74,9 @@ enum column_check {
     X(BLOB, digest, "", "", NONE, 0, 0, NULL, "HMAC-SHA-256 under the server's pepper")            \
     X(LIST, scopes, "scope", "", NAME, 1, 64, NULL,                                                \
       "right of the key; none given: all of its user")                                             \
-    X(LIST, allowed_models, "models", "", MODEL, 1, 256, NULL,                                \
+    X(LIST, allowed_models, "models", "", MODEL, 1, 256, NULL,                                     \
       "model or glob that the key may use; none given: all")                                       \
-    X(LIST, allowed_channels, "channels", "", NAME, 1, 100, NULL,                             \
+    X(LIST, allowed_channels, "channels", "", NAME, 1, 100, NULL,                                  \
       "channel that the key may use; none given: all")                                             \
     X(BOOL, ping, "ping", "on", NONE, 0, 0, NULL, "comments keep a silent stream alive")           \
     X(TEXT, status, "status", "active", WORDS, 0, 0, "active|inactive", "inactive: refused")       \

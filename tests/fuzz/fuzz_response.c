@@ -1,4 +1,5 @@
-/* fuzz_response: any bytes as an upstream's head.  In pieces as whole, spans inside, one framing. */
+/* fuzz_response: any bytes as an upstream's head.  In pieces as whole, spans inside, one framing.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /* fuzz_sse: any bytes as a stream of events.  Fed in pieces it yields the events that it yields
- * whole, whose raw texts together are the stream without its tail; and data of any lines, written as
- * an event, reads back as it was. */
+ * whole, whose raw texts together are the stream without its tail; and data of any lines, written
+ * as an event, reads back as it was. */
 #include <stdio.h>
 #include <stdlib.h>
 

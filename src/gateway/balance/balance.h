@@ -9,7 +9,7 @@
 #include "core/str.h"
 
 struct contender {
-    int64_t id;   /* of the channel */
+    int64_t id;    /* of the channel */
     double weight; /* effective, > 0 */
 };
 

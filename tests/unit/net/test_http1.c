@@ -171,12 +171,15 @@ static const struct {
     {STR(START "Transfer-Encoding: gzip\r\n\r\n"), ERR_BAD_REQUEST},
     {STR(START "Transfer-Encoding: gzip, chunked\r\n\r\n"), ERR_BAD_REQUEST},
     {STR(START "Transfer-Encoding: chunked, chunked\r\n\r\n"), ERR_BAD_REQUEST},
-    {STR(START "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"), ERR_BAD_REQUEST},
+    {STR(START "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
+     ERR_BAD_REQUEST},
     {STR(START "Transfer-Encoding: xchunked\r\n\r\n"), ERR_BAD_REQUEST},
     {STR(START "Transfer-Encoding: \"chunked\"\r\n\r\n"), ERR_BAD_REQUEST},
     {STR(START "Transfer-Encoding: identity\r\n\r\n"), ERR_BAD_REQUEST},
     {STR(START "Transfer-Encoding:\r\n\r\n"), ERR_BAD_REQUEST},
-    {STR(START "Transfer-Encoding: \x0b" "chunked\r\n\r\n"), ERR_BAD_REQUEST},
+    {STR(START "Transfer-Encoding: \x0b"
+               "chunked\r\n\r\n"),
+     ERR_BAD_REQUEST},
     {STR("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), ERR_BAD_REQUEST},
     /* expectations */
     {STR(START "Expect: 100-Continue\r\n\r\n"), ERR_OK},
@@ -406,10 +409,14 @@ static void gives_reasons(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(judges_requests),       cmocka_unit_test(reads_requests),
-        cmocka_unit_test(keeps_alive_unless_told), cmocka_unit_test(bounds_lines),
-        cmocka_unit_test(bounds_heads),          cmocka_unit_test(bounds_fields),
-        cmocka_unit_test(judges_responses),      cmocka_unit_test(knows_answers_to_head),
+        cmocka_unit_test(judges_requests),
+        cmocka_unit_test(reads_requests),
+        cmocka_unit_test(keeps_alive_unless_told),
+        cmocka_unit_test(bounds_lines),
+        cmocka_unit_test(bounds_heads),
+        cmocka_unit_test(bounds_fields),
+        cmocka_unit_test(judges_responses),
+        cmocka_unit_test(knows_answers_to_head),
         cmocka_unit_test(gives_reasons),
     };
     return cmocka_run_group_tests_name("http1", tests, NULL, NULL);

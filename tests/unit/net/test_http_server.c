@@ -126,8 +126,12 @@ static int setup(void **state)
     server = (struct http_server){
         .loop = loop,
         .service = &service,
-        .limits = {.body_max_bytes = 100000, .head_ms = 10000, .idle_ms = 75000,
-                   .body_stall_ms = 30000, .body_min_bytes_per_s = 100, .write_stall_ms = 60000,
+        .limits = {.body_max_bytes = 100000,
+                   .head_ms = 10000,
+                   .idle_ms = 75000,
+                   .body_stall_ms = 30000,
+                   .body_min_bytes_per_s = 100,
+                   .write_stall_ms = 60000,
                    .linger_ms = 1000},
         .connections = &connections,
     };
@@ -187,13 +191,12 @@ static void expect_open(void)
     assert_int_equal(server.count, 1);
 }
 
-#define NOW_REPLY "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX: y\r\n\r\nnow"
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
-#define POST(body, length)                                                                         \
-    "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: " length "\r\n\r\n" body
-#define CHUNKED "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-#define OK(n, more) "HTTP/1.1 200 OK\r\nContent-Length: " n "\r\n" more "\r\n"
-#define CLOSE "Connection: close\r\n"
+#define NOW_REPLY          "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX: y\r\n\r\nnow"
+#define GET(path)          "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+#define POST(body, length) "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: " length "\r\n\r\n" body
+#define CHUNKED            "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+#define OK(n, more)        "HTTP/1.1 200 OK\r\nContent-Length: " n "\r\n" more "\r\n"
+#define CLOSE              "Connection: close\r\n"
 
 /* ---- requests and replies ------------------------------------------------------------ */
 
@@ -412,7 +415,8 @@ static void keeps_what_follows_an_early_stream(void **state)
     say("TP/1.1\r\nHost: a\r\n\r\n");
     http_stream_finish(conn);
     settle();
-    expect("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n0\r\n\r\n" NOW_REPLY);
+    expect(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n0\r\n\r\n" NOW_REPLY);
     expect_open();
 }
 

@@ -167,8 +167,8 @@ static const struct http_call_events call_events = {take_head, take_body, take_e
 
 static void start(const char *path, size_t body_n)
 {
-    int n = snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n",
-                     path, body_n);
+    int n = snprintf(head, sizeof head,
+                     "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n", path, body_n);
     iov[0] = (struct iovec){head, (size_t)n};
     iov[1] = (struct iovec){big, body_n};
     call = (struct http_call){.on = &call_events, .iov = iov, .work = work, .iov_n = 2};
@@ -202,8 +202,12 @@ static int setup(void **state)
     server = (struct http_server){
         .loop = loop,
         .service = &service,
-        .limits = {.body_max_bytes = sizeof big, .head_ms = 10000, .idle_ms = 75000,
-                   .body_stall_ms = 30000, .write_stall_ms = 60000, .linger_ms = 1000},
+        .limits = {.body_max_bytes = sizeof big,
+                   .head_ms = 10000,
+                   .idle_ms = 75000,
+                   .body_stall_ms = 30000,
+                   .write_stall_ms = 60000,
+                   .linger_ms = 1000},
         .tls = server_tls,
     };
     failures = 0;

@@ -98,7 +98,7 @@ static void cuts_everywhere(void **state)
 
 static void leaves_the_unfinished(void **state)
 {
-    static const char *const tails[] = {"", "data: a", "data: a\n", "data: a\r\n\r", "data: a\n:x",
+    static const char *const tails[] = {"",  "data: a", "data: a\n", "data: a\r\n\r", "data: a\n:x",
                                         "\r"};
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
         struct str in = str_c(tails[i]);
