@@ -187,6 +187,8 @@ static void finish(struct http_upstream *u)
     u->call = NULL;
     call->conn = NULL;
     u->served = true;
+    if (u->tcp.paused)
+        tcp_resume(&u->tcp); /* the next call is to hear its answer */
     if (keep)
         pool_put(u);
     else
