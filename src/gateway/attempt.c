@@ -1,6 +1,7 @@
 /* attempt: the one loop of retry and failover, for whole and streamed calls alike: choose a channel
  * and a credential that have not been tried, send, and until the commit go on to the next. */
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "core/alloc.h"
@@ -65,14 +66,15 @@ static bool eligible(const struct request *r, const struct api_key *k, const str
     return false;
 }
 
-static bool choose(struct request *r, struct choice *out, struct reasons *why)
+/* stay: the channel to stay with if it is still eligible; 0: none. */
+static bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons *why)
 {
     struct worker *w = r->worker;
     struct candidate scratch[CANDIDATES_MAX];
     struct contender tier[CANDIDATES_MAX];
     unsigned index[CANDIDATES_MAX], n = 0;
     struct route route;
-    int priority = -1;
+    int priority = INT_MIN;
     *why = (struct reasons){0};
     const struct api_key *k = snapshot_key(w->snapshot, r->plan->key_digest);
     if (!k || r->plan->tried_n == TRIED_MAX || !snapshot_route(k->tenant, r->model, &route, scratch))
@@ -81,8 +83,14 @@ static bool choose(struct request *r, struct choice *out, struct reasons *why)
     for (unsigned i = 0; i < route.n && i < CANDIDATES_MAX; i++) {
         const struct candidate *c = &route.candidates[i];
         int own = c->priority == ROW_NULL ? c->channel->priority : (int)c->priority;
-        if (!eligible(r, k, c->channel, why) || own < priority)
+        if (!eligible(r, k, c->channel, why) || (own < priority && c->channel->id != stay))
             continue;
+        if (c->channel->id == stay) {
+            out->channel = c->channel;
+            out->credential = untried(r->plan, c->channel);
+            out->upstream = c->upstream.n ? c->upstream : r->model;
+            return true;
+        }
         if (own > priority) {
             priority = own;
             n = 0;
@@ -95,7 +103,7 @@ static bool choose(struct request *r, struct choice *out, struct reasons *why)
         return false;
     struct balance_state *state = NULL;
     const struct balance *algorithm = route.algorithm;
-    if (algorithm->stateful && !(state = worker_balance_state(w, r->tenant_id, r->model)))
+    if (algorithm->stateful && !(state = worker_balance_state(w, r->tenant_id, route.name)))
         algorithm = balance_default();
     const struct candidate *c = &route.candidates[index[algorithm->pick(state, tier, n)]];
     out->channel = c->channel;
@@ -175,8 +183,11 @@ static void reset_for_attempt(struct request *r)
     r->tail_n = 0;
     p->reply = NULL;
     p->reply_n = p->reply_cap = 0;
-    p->passed = STR_NULL;
+    p->passed = p->retry_after = p->retry_after_ms = STR_NULL;
     r->usage_raw = STR_NULL;
+    r->usage_cap = 0;
+    r->progressed = 0;
+    r->progress_tokens = 0;
     openai_stream_init(&r->tap, r->op);
 }
 
@@ -216,7 +227,7 @@ static void begin(struct request *r, const struct choice *c)
 
 /* ---- failing ------------------------------------------------------------------------ */
 
-static enum ledger_state end_state(enum err e)
+enum ledger_state attempt_end_state(enum err e)
 {
     switch (e) {
     case ERR_UPSTREAM_TIMEOUT:
@@ -232,16 +243,18 @@ static enum ledger_state end_state(enum err e)
     }
 }
 
-static void answer_fault(struct request *r, const struct fault *f)
+void attempt_answer(struct request *r, const struct fault *f)
 {
     struct buf *b = scratch_buf(SCRATCH_REPLY_BODY, 16384);
     char id[37];
     uuid_format(r->id, id);
     openai_fault_body(b, f, str_make(id, 36));
+    if (buf_failed(b))
+        buf_reset(b); /* rather no words than half of them */
     struct buf h;
     buf_init(&h, 16384);
     buf_str(&h, reply_headers(r, "application/json"));
-    if (f->retry_ms > 0 && !(r->plan && str_find(r->plan->passed, STR("etry-")) >= 0))
+    if (f->retry_ms > 0 && !(r->plan && r->plan->retry_after.n)) /* else it is among them */
         buf_printf(&h, "Retry-After: %lld\r\n", (long long)(f->retry_ms + 999) / 1000);
     struct http_conn *c = r->conn;
     r->conn = NULL;
@@ -253,11 +266,11 @@ static void answer_fault(struct request *r, const struct fault *f)
 static void final_answer(struct request *r, const struct fault *f)
 {
     if (r->head_sent) {
-        relay_break(r, end_state(f->err), f->err, NULL, f);
+        relay_break(r, attempt_end_state(f->err), f->err, NULL, f);
         return;
     }
-    answer_fault(r, f);
-    request_settle(r, end_state(f->err), f->status, f->err);
+    attempt_answer(r, f);
+    request_settle(r, attempt_end_state(f->err), f->status, f->err);
     request_free(r);
 }
 
@@ -278,18 +291,18 @@ void attempt_failed(struct request *r, const struct fault *fault)
         atomic_fetch_sub_explicit(&r->channel->cell->in_flight, 1, memory_order_relaxed);
     }
     enum err_class cls = err_class(fault->err);
-    if (cls != CLASS_REQUEST) {
+    bool ours = fault->err == ERR_SHUTDOWN || fault->err == ERR_NOMEM;
+    if (cls != CLASS_REQUEST && !ours)
         atomic_fetch_add_explicit(&r->channel->cell->errors, 1, memory_order_relaxed);
-        if (cls != CLASS_KEY && p->tried_n < TRIED_MAX) {
-            p->tried[p->tried_n].channel_id = r->channel->id;
-            p->tried[p->tried_n++].credential_id = -1;
-        }
+    if (cls != CLASS_REQUEST) {
+        if (p->tried_n && (cls != CLASS_KEY || fault->kind & FAULT_MAPPING))
+            p->tried[p->tried_n - 1].credential_id = -1; /* this attempt's */
     }
     struct choice next;
     struct reasons why;
     bool again = cls != CLASS_REQUEST && r->attempts < set->attempts_max && !w->stopping &&
                  loop_now_ms(w->loop) - p->first_attempt_ms < set->retry_wall_ms &&
-                 choose(r, &next, &why);
+                 choose(r, cls == CLASS_KEY ? r->channel->id : 0, &next, &why);
     if (!again) {
         final_answer(r, &p->fault);
         return;
@@ -330,7 +343,7 @@ void attempt_start(struct request *r)
     struct reasons why;
     struct err_info info;
     err_info_init(&info);
-    if (choose(r, &c, &why)) {
+    if (choose(r, 0, &c, &why)) {
         begin(r, &c);
         return;
     }

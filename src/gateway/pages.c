@@ -15,8 +15,10 @@ static void send_page(struct http_conn *c, int status, const char *type, struct 
     struct buf h;
     buf_init(&h, 1024);
     buf_printf(&h, "Content-Type: %s\r\nCache-Control: no-store\r\n", type);
-    if (buf_failed(body))
+    if (buf_failed(body)) {
+        buf_reset(body);
         status = 503;
+    }
     if (head)
         http_reply_head(c, status, buf_view(&h), body->n);
     else
@@ -201,12 +203,17 @@ void page_models(struct request *r, const struct api_key *k, bool head)
             openai_models_add(&m, all[i]->name, since_s, owner(all[i]));
         openai_models_end(&m);
     }
+    if (buf_failed(&b) || arena_failed(&r->arena)) {
+        buf_release(&b);
+        request_refuse(r, ERR_NOMEM, NULL);
+        return;
+    }
     r->conn = NULL;
     struct str headers = reply_headers(r, "application/json");
     if (head)
         http_reply_head(c, 200, headers, b.n);
     else
-        http_reply(c, buf_failed(&b) ? 503 : 200, headers, buf_view(&b));
+        http_reply(c, 200, headers, buf_view(&b));
     buf_release(&b);
     request_free(r);
 }

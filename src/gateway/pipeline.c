@@ -32,6 +32,8 @@ static void reply_error(struct http_conn *c, struct str id, struct str headers, 
     struct buf h;
     struct buf *body = scratch_buf(SCRATCH_REPLY_BODY, ERROR_BODY_MAX);
     openai_error_body(body, e, info, id);
+    if (buf_failed(body))
+        buf_reset(body); /* rather no words than half of them */
     buf_init(&h, 8192);
     buf_str(&h, headers);
     buf_lit(&h, "Content-Type: application/json\r\n");
@@ -72,7 +74,7 @@ static void answer_preflight(struct http_conn *c, const struct http_head *h)
     http_reply(c, 204, buf_view(lines), STR_NULL);
 }
 
-void request_refuse(struct request *r, enum err e, const struct err_info *info)
+static void reply_refusal(struct request *r, enum err e, const struct err_info *info)
 {
     char id[37];
     uuid_format(r->id, id);
@@ -80,7 +82,18 @@ void request_refuse(struct request *r, enum err e, const struct err_info *info)
     r->conn = NULL;
     counter_add(&r->worker->metrics.refused, 1);
     reply_error(c, str_make(id, 36), reply_headers(r, NULL), e, info, NULL);
+}
+
+void request_refuse(struct request *r, enum err e, const struct err_info *info)
+{
+    reply_refusal(r, e, info);
     request_free(r);
+}
+
+void request_refuse_parsing(struct request *r, enum err e)
+{
+    reply_refusal(r, e, NULL);
+    r->phase = PHASE_END;
 }
 
 /* ---- authentication ----------------------------------------------------------------- */
@@ -304,7 +317,8 @@ static enum step phase_parse(struct request *r)
     r->estimate_in = p->body.estimate_in;
     uint32_t out = p->body.max_output ? p->body.max_output
                                       : r->worker->gateway->settings.reserve_output_default;
-    r->estimate_out = op_row(r->op)->generates ? out * p->body.n : 0;
+    uint64_t all = op_row(r->op)->generates ? (uint64_t)out * p->body.n : 0;
+    r->estimate_out = all < UINT32_MAX ? (uint32_t)all : UINT32_MAX;
     return NEXT;
 }
 

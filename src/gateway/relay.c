@@ -86,17 +86,17 @@ bool relay_send_down(struct request *r, struct str data, bool last)
                                reply_headers(r, r->sse || r->stream ? "text/event-stream"
                                                                     : "application/json"),
                                data);
-        if (ok && last)
+        if (last && ok)
             http_stream_finish(r->conn);
+        else if (last)
+            http_stream_break(r->conn);
     } else if (last) {
         http_stream_write_last(r->conn, data);
-        ok = true;
+        ok = !r->conn->tcp.failed;
     } else {
         ok = http_stream_write(r->conn, data);
     }
-    if (last)
-        return true;
-    if (ok && !r->paused && tcp_queued(&r->conn->tcp) > QUEUE_HIGH_BYTES) {
+    if (ok && !last && !r->paused && tcp_queued(&r->conn->tcp) > QUEUE_HIGH_BYTES) {
         r->paused = 1;
         http_call_pause(&r->call);
     }
@@ -127,6 +127,7 @@ static void shed_plan(struct request *r)
         return;
     r->plan = NULL;
     r->model = r->deployment = r->usage_raw = STR_NULL;
+    r->usage_cap = 0;
     arena_release(&r->arena);
     mem_free(r->hold);
     r->hold = NULL;
@@ -157,8 +158,17 @@ static void drain(struct request *r)
 void relay_break(struct request *r, enum ledger_state state, enum err e,
                  const struct err_info *info, const struct fault *fault)
 {
+    struct fault own;
     http_call_cancel(&r->call);
-    if (r->conn && r->head_sent) {
+    if (r->conn && !r->head_sent) { /* committed, but nothing could be sent */
+        if (!fault)
+            fault_from_err(&own, e, info);
+        attempt_answer(r, fault ? fault : &own);
+        request_settle(r, state, (fault ? fault : &own)->status, e);
+        request_free(r);
+        return;
+    }
+    if (r->conn) {
         struct buf b;
         buf_init(&b, 16384);
         uint32_t tokens = r->tap.has_usage ? (uint32_t)usage_output_tokens(&r->tap.usage)
@@ -169,8 +179,8 @@ void relay_break(struct request *r, enum ledger_state state, enum err e,
             openai_error_event(&b, r->op, e, info, tokens, r->tap.next_sequence);
         struct http_conn *c = r->conn;
         r->conn = NULL;
-        if (!r->torn && r->stream && !http_stream_write(c, buf_view(&b)))
-            r->torn = 1;
+        if (!r->torn && r->stream && !buf_failed(&b))
+            (void)!http_stream_write(c, buf_view(&b)); /* false: nobody is there to be told */
         http_stream_break(c);
         buf_release(&b);
     }
@@ -203,35 +213,65 @@ static bool hold(struct request *r, struct str raw)
     return true;
 }
 
-/* Sends what was held, if anything, and then run; an empty run leaves what is held where it is. */
-static bool flush_run(struct request *r, struct str run, bool last)
+/* Puts what was held, if anything, before run. False: no memory, the request has ended. */
+static bool join_held(struct request *r, struct str *run)
 {
-    if (!run.n && !last)
+    if (!r->hold_n)
         return true;
-    if (r->hold_n) {
-        if (!hold(r, run)) {
-            relay_break(r, LEDGER_UPSTREAM_ERROR, ERR_NOMEM, NULL, NULL);
-            return false;
-        }
-        run = str_make(r->hold, r->hold_n);
-        r->hold_n = 0;
+    if (!hold(r, *run)) {
+        relay_break(r, LEDGER_UPSTREAM_ERROR, ERR_NOMEM, NULL, NULL);
+        return false;
     }
-    return relay_send_down(r, run, last);
+    *run = str_make(r->hold, r->hold_n);
+    r->hold_n = 0;
+    return true;
+}
+
+/* Sends what was held, if anything, and then run; an empty run leaves what is held where it is. */
+static bool flush_run(struct request *r, struct str run)
+{
+    return !run.n || (join_held(r, &run) && relay_send_down(r, run, false));
+}
+
+/* The stream's own end: run ends with it. */
+static void complete(struct request *r, struct str run)
+{
+    if (!join_held(r, &run))
+        return;
+    bool ok = relay_send_down(r, run, true);
+    request_settle(r, ok ? LEDGER_COMPLETED : LEDGER_CLIENT_GONE, 200,
+                   ok ? ERR_OK : ERR_CLIENT_GONE);
+    drain(r);
 }
 
 static void keep_usage(struct request *r, struct str raw)
 {
     if (raw.n > USAGE_RAW_MAX)
         return;
-    if (raw.n > r->usage_raw.n) {
-        r->usage_raw = arena_dup(&r->arena, raw);
-        return;
+    if (raw.n > r->usage_cap) { /* by doubling: what grows by a digit now and then fits again */
+        uint16_t cap = 256;
+        while (cap < raw.n)
+            cap *= 2;
+        char *room = arena_alloc(&r->arena, cap);
+        r->usage_cap = room ? cap : 0;
+        r->usage_raw = str_make(room, 0);
+        if (!room)
+            return;
     }
     memcpy((char *)r->usage_raw.p, raw.p, raw.n);
     r->usage_raw.n = raw.n;
 }
 
 enum verdict { PASS, SKIP, LAST, STOP };
+
+/* The attempt, or what is left of the request, has failed by an error of ours or of the wire. */
+static void fail_stream(struct request *r, enum err e, const struct err_info *info)
+{
+    if (r->phase == PHASE_RELAY)
+        relay_break(r, attempt_end_state(e), e, info, NULL);
+    else
+        attempt_error(r, e, info);
+}
 
 /* What to do with one event. STOP: the attempt, or the request, has failed by *fault; what came
  * before the event is still to be passed on. */
@@ -274,37 +314,31 @@ static bool pass_events(struct request *r, struct str *in)
     struct str run = str_make(in->p, 0);
     struct fault *fault;
     while (sse_next(in, &ev)) {
-        enum verdict v = r->torn ? PASS : SKIP;
-        if (!r->torn || ev.has_data)
-            v = judge(r, &ev, &fault);
-        switch (v) {
+        switch (judge(r, &ev, &fault)) {
         case PASS:
             run.n = (size_t)(in->p - run.p);
             break;
         case SKIP: {
-            if (run.n && !flush_run(r, run, false))
+            if (!flush_run(r, run))
                 return false;
             run = str_make(in->p, 0);
             break;
         }
         case LAST:
             run.n = (size_t)(in->p - run.p);
-            if (!flush_run(r, run, true))
-                return false;
-            request_settle(r, LEDGER_COMPLETED, 200, ERR_OK);
-            drain(r);
+            complete(r, run);
             return false;
         case STOP:
-            if (!flush_run(r, run, false))
+            if (!flush_run(r, run))
                 return false;
             if (r->phase == PHASE_RELAY)
-                relay_break(r, LEDGER_UPSTREAM_ERROR, fault->err, NULL, fault);
+                relay_break(r, attempt_end_state(fault->err), fault->err, NULL, fault);
             else
                 attempt_failed(r, fault);
             return false;
         }
     }
-    return flush_run(r, run, false);
+    return flush_run(r, run);
 }
 
 static bool keep_tail(struct request *r, struct str rest)
@@ -326,19 +360,55 @@ static bool keep_tail(struct request *r, struct str rest)
  * the connection's end. */
 static bool tear(struct request *r, struct str rest)
 {
+    bool cr = rest.p[rest.n - 1] == '\r' && rest.p[rest.n - 2] == '\n';
     if (r->phase == PHASE_ATTEMPT)
         relay_commit(r);
-    r->torn = 1;
-    return flush_run(r, rest, false);
+    r->torn = rest.p[rest.n - 1] == '\n' ? TORN_LINE_START : cr ? TORN_LINE_CR : TORN_IN_LINE;
+    r->tap.out.bytes += rest.n; /* nothing better is known of what is not looked at */
+    return flush_run(r, rest);
+}
+
+/* Passes on what still belongs to the torn event, up to its empty line; in becomes what follows. */
+static bool pass_torn(struct request *r, struct str *in)
+{
+    size_t at = 0;
+    while (at < in->n && r->torn) {
+        if (r->torn == TORN_IN_LINE) {
+            const char *nl = memchr(in->p + at, '\n', in->n - at);
+            at = nl ? (size_t)(nl - in->p) + 1 : in->n;
+            r->torn = nl ? TORN_LINE_START : TORN_IN_LINE;
+            continue;
+        }
+        char c = in->p[at++];
+        if (c == '\n')
+            r->torn = TORN_NOT;
+        else
+            r->torn = c == '\r' && r->torn == TORN_LINE_START ? TORN_LINE_CR : TORN_IN_LINE;
+    }
+    struct str rest = str_make(in->p, at);
+    *in = str_from(*in, at);
+    r->tap.out.bytes += at;
+    if (!relay_send_down(r, rest, false))
+        return false;
+    if (!r->torn)
+        relay_set_deadline(r); /* pings may go out again */
+    return true;
 }
 
 static void stream_bytes(struct request *r, char *p, size_t n)
 {
     char *joined = NULL;
+    if (r->torn) {
+        struct str rest = str_make(p, n);
+        if (!pass_torn(r, &rest) || !rest.n)
+            return;
+        p += n - rest.n;
+        n = rest.n;
+    }
     if (r->tail_n) {
         joined = mem_alloc(r->tail_n + n);
         if (!joined) {
-            relay_break(r, LEDGER_UPSTREAM_ERROR, ERR_NOMEM, NULL, NULL);
+            fail_stream(r, ERR_NOMEM, NULL);
             return;
         }
         memcpy(joined, r->tail, r->tail_n);
@@ -348,18 +418,15 @@ static void stream_bytes(struct request *r, char *p, size_t n)
         r->tail_n = 0;
     }
     struct str in = str_make(p, n);
-    struct request *alive = r;
-    if (!pass_events(alive, &in)) {
-        mem_free(joined);
-        return;
+    bool alive = pass_events(r, &in);
+    if (alive && in.n > SSE_EVENT_MAX) {
+        alive = tear(r, in);
+    } else if (alive && !keep_tail(r, in)) {
+        fail_stream(r, ERR_NOMEM, NULL);
+        alive = false;
     }
-    bool ok;
-    if (in.n > SSE_EVENT_MAX)
-        ok = tear(r, in);
-    else
-        ok = keep_tail(r, in);
     mem_free(joined);
-    if (!ok)
+    if (!alive)
         return;
     if (r->phase == PHASE_RELAY && r->plan)
         shed_plan(r);
@@ -562,4 +629,6 @@ void relay_shutdown(struct request *r)
         request_free(r);
     else if (r->phase == PHASE_BODY)
         request_refuse(r, ERR_SHUTDOWN, NULL);
+    else if (r->phase == PHASE_PARSE)
+        request_refuse_parsing(r, ERR_SHUTDOWN);
 }

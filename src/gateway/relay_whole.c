@@ -26,9 +26,20 @@ static bool gather(struct request *r, const char *p, size_t n)
     return true;
 }
 
+static void wrong_kind(struct request *r)
+{
+    struct err_info info;
+    err_info_init(&info);
+    (void)!err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is not %s",
+                   r->stream ? "an event stream" : "a JSON object");
+    attempt_error(r, ERR_UPSTREAM_PROTOCOL, &info);
+}
+
 void relay_whole_bytes(struct request *r, const char *p, size_t n)
 {
     if (r->phase == PHASE_RELAY) {
+        if (op_row(r->op)->generates)
+            r->tap.out.bytes += n;
         relay_send_down(r, str_make(p, n), false);
         return;
     }
@@ -39,8 +50,14 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
             attempt_error(r, ERR_NOMEM, NULL);
         return;
     }
+    struct str start = str_trim(str_make(r->plan->reply, r->plan->reply_n));
+    if (r->stream || !start.n || start.p[0] != '{') {
+        wrong_kind(r);
+        return;
+    }
     relay_commit(r);
-    r->tap.out.bytes = r->plan->reply_n; /* nothing better is known of a reply that is not held */
+    if (op_row(r->op)->generates) /* nothing better is known of a reply that is not held */
+        r->tap.out.bytes = r->plan->reply_n + n;
     struct str first = str_make(r->plan->reply, r->plan->reply_n);
     if (relay_send_down(r, first, false))
         relay_send_down(r, str_make(p, n), false);
@@ -69,15 +86,17 @@ void relay_whole_end(struct request *r)
         return;
     }
     struct openai_reply reply;
-    if (openai_reply_read(&reply, r->op, str_c(r->channel->provider->name), body, &f)) {
+    enum err e = openai_reply_read(&reply, r->op, str_c(r->channel->provider->name), body, &f);
+    if (e == ERR_NOMEM) { /* f says nothing of it */
+        attempt_error(r, e, NULL);
+        return;
+    }
+    if (e) {
         attempt_failed(r, &f);
         return;
     }
-    if (r->stream) { /* a stream was asked for */
-        struct err_info info;
-        err_info_init(&info);
-        (void)!err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is not an event stream");
-        attempt_error(r, ERR_UPSTREAM_PROTOCOL, &info);
+    if (r->stream) {
+        wrong_kind(r);
         return;
     }
     r->tap.has_usage = reply.has_usage;

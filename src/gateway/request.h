@@ -18,10 +18,12 @@ enum request_phase {
     PHASE_ATTEMPT,  /* an upstream is asked; nothing is committed */
     PHASE_RELAY,    /* committed: bytes flow */
     PHASE_DRAIN,    /* the caller has its answer; the upstream's last bytes are awaited */
-    PHASE_END
+    PHASE_END       /* answered, or alone; a parsing step is on its way and frees it */
 };
 
-#define TRIED_MAX 8
+enum torn { TORN_NOT, TORN_IN_LINE, TORN_LINE_START, TORN_LINE_CR };
+
+#define TRIED_MAX 16
 
 /* What only the time before the commit needs; in the arena. */
 struct request_plan {
@@ -56,8 +58,10 @@ struct request {
     struct gunzip *gunzip; /* for an answer that is compressed */
     uint8_t id[16];
     uint8_t phase, op, dialect, attempts;
-    uint8_t stream, sse, swallow_usage, head_sent, torn, ping, paused, admitted, progressed, whole,
-        call_live, orphan, deployment_given, force_stream, settled;
+    uint8_t stream, sse, swallow_usage, head_sent, ping, paused, admitted, progressed, whole,
+        call_live, orphan, force_stream, settled;
+    uint8_t torn;   /* enum torn: inside an event that was too long to be held */
+    uint16_t usage_cap; /* room at usage_raw.p */
     int16_t upstream_status;
     uint32_t overhead_us;
     int64_t tenant_id, user_id, key_id, credential_id;
@@ -83,6 +87,8 @@ struct request {
 extern const struct http_service gateway_service;
 /* Answers with an error in the caller's dialect; before admission. */
 void request_refuse(struct request *r, enum err e, const struct err_info *info);
+/* The same while its body is being parsed: the step that is on its way frees it. */
+void request_refuse_parsing(struct request *r, enum err e);
 /* Ends what the request still has and frees it. */
 void request_free(struct request *r);
 
@@ -92,6 +98,10 @@ void attempt_start(struct request *r);
 void attempt_failed(struct request *r, const struct fault *fault);
 /* The same for an error of ours. */
 void attempt_error(struct request *r, enum err e, const struct err_info *info);
+/* Answers with a fault while nothing of a reply has been sent. */
+void attempt_answer(struct request *r, const struct fault *f);
+/* How a request ends that fails by e. */
+enum ledger_state attempt_end_state(enum err e);
 
 /* ---- relay.c: answers on their way to the caller ---- */
 extern const struct http_call_events relay_events;
@@ -108,7 +118,7 @@ bool relay_orphan(struct request *r);
 void relay_shutdown(struct request *r);
 
 /* Sends data (may be empty with `last`), the head in front of the first. False: the caller is
- * gone, which the server tells on its next turn. */
+ * gone, which the server tells on its next turn, unless this was the last. */
 bool relay_send_down(struct request *r, struct str data, bool last);
 /* From here on nothing is retried. */
 void relay_commit(struct request *r);

@@ -260,10 +260,18 @@ struct stop {
     struct worker *worker;
 };
 
+/* One whose body is being parsed stays, to be freed by the step that is on its way. */
+static void end_requests(struct worker *w)
+{
+    for (struct request *r = w->requests, *next; r; r = next) {
+        next = r->next;
+        relay_shutdown(r);
+    }
+}
+
 static void finish_stop(struct worker *w)
 {
-    while (w->requests)
-        relay_shutdown(w->requests);
+    end_requests(w);
     http_client_release(&w->client);
     dns_close(&w->dns);
     loop_stop(w->loop);
@@ -293,8 +301,7 @@ static void on_stop(struct message *m)
     w->stopping = true;
     tcp_listener_close(&w->listener);
     http_server_close_idle(&w->server);
-    while (w->requests)
-        relay_shutdown(w->requests);
+    end_requests(w);
     w->stop_by_ms = loop_now_ms(w->loop) + w->gateway->settings.stop_ms;
     deadline_set(w->loop, &w->stop_deadline, loop_now_ms(w->loop) + STOP_LOOK_MS, on_stop_look);
 }
