@@ -50,7 +50,8 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
             attempt_error(r, ERR_NOMEM, NULL);
         return;
     }
-    struct str start = str_trim(str_make(r->plan->reply, r->plan->reply_n));
+    struct str start = r->plan->reply_n ? str_make(r->plan->reply, r->plan->reply_n) : str_make(p, n);
+    start = str_trim(start);
     if (r->stream || !start.n || start.p[0] != '{') {
         wrong_kind(r);
         return;
