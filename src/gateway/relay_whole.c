@@ -1,10 +1,48 @@
 /* relay_whole: answers that are not streamed: held until they are known to be complete and valid, so
  * that a broken one can still be tried elsewhere; one too long to be held is passed on as it comes. */
+#include "core/alloc.h"
 #include "core/clock.h"
 #include "gateway/request.h"
 #include "llm/dialect_openai.h"
 
 #define ERROR_BODY_MAX 65536
+
+#define LAST_BYTES 2048
+
+/* Of a reply that is passed on as it comes the last bytes are kept: the usage stands there. */
+static void keep_last(struct request *r, const char *p, size_t n)
+{
+    if (!r->tail && !(r->tail = mem_alloc(LAST_BYTES)))
+        return; /* the reply is estimated then */
+    if (n >= LAST_BYTES) {
+        memcpy(r->tail, p + n - LAST_BYTES, LAST_BYTES);
+        r->tail_n = LAST_BYTES;
+        return;
+    }
+    size_t old = r->tail_n < LAST_BYTES - n ? r->tail_n : LAST_BYTES - n;
+    memmove(r->tail, r->tail + r->tail_n - old, old);
+    memcpy(r->tail + old, p, n);
+    r->tail_n = (uint32_t)(old + n);
+}
+
+/* Reads "usage" out of the last bytes, as the object that begins with it. */
+static void read_last_usage(struct request *r)
+{
+    struct str all = str_make(r->tail, r->tail_n);
+    for (size_t at = all.n; at-- > 1;) {
+        if (!str_starts(str_from(all, at), STR("\"usage\"")) || all.p[at - 1] == '\\')
+            continue;
+        struct openai_reply reply;
+        r->tail[at - 1] = '{';
+        struct str object = str_from(all, at - 1);
+        if (!openai_reply_read(&reply, r->op, str_c(r->channel->provider->name), object, NULL) &&
+            reply.has_usage) {
+            r->tap.has_usage = true;
+            r->tap.usage = reply.usage;
+        }
+        return;
+    }
+}
 
 static bool gather(struct request *r, const char *p, size_t n)
 {
@@ -40,6 +78,7 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
     if (r->phase == PHASE_RELAY) {
         if (op_row(r->op)->generates)
             r->tap.out.bytes += n;
+        keep_last(r, p, n);
         relay_send_down(r, str_make(p, n), false);
         return;
     }
@@ -59,6 +98,9 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
     relay_commit(r);
     if (op_row(r->op)->generates) /* nothing better is known of a reply that is not held */
         r->tap.out.bytes = r->plan->reply_n + n;
+    if (r->plan->reply_n)
+        keep_last(r, r->plan->reply, r->plan->reply_n);
+    keep_last(r, p, n);
     struct str first = str_make(r->plan->reply, r->plan->reply_n);
     if (relay_send_down(r, first, false))
         relay_send_down(r, str_make(p, n), false);
@@ -70,6 +112,7 @@ void relay_whole_end(struct request *r)
     struct request_plan *p = r->plan;
     struct str body = str_make(p ? p->reply : "", p ? p->reply_n : 0);
     if (r->phase == PHASE_RELAY) {
+        read_last_usage(r);
         struct http_conn *c = r->conn;
         r->conn = NULL;
         if (c)

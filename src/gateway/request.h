@@ -59,7 +59,7 @@ struct request {
     uint8_t id[16];
     uint8_t phase, op, dialect, attempts;
     uint8_t stream, sse, swallow_usage, head_sent, ping, paused, admitted, progressed, whole,
-        call_live, orphan, force_stream, settled;
+        call_live, orphan, force_stream, settled, spent_estimated;
     uint8_t torn;   /* enum torn: inside an event that was too long to be held */
     uint16_t usage_cap; /* room at usage_raw.p */
     int16_t upstream_status;
@@ -74,6 +74,7 @@ struct request {
     uint32_t estimate_in, estimate_out;
     uint32_t ttft_ms, chunk_ms;
     char *upstream_model; /* own copy, after the commit */
+    struct ledger_counters spent; /* by all attempts so far, where there are several */
     struct openai_stream tap;
     char *tail; /* unfinished event */
     uint32_t tail_n;

@@ -59,6 +59,10 @@ void settle_attempt(struct request *r, enum err outcome)
     a.c = counters(r, &estimated);
     a.estimated = estimated;
     journal_attempt(r->worker->ring, &a);
+#define X(field) r->spent.field += a.c.field;
+    LEDGER_COUNTERS(X)
+#undef X
+    r->spent_estimated |= estimated;
     counter_add(&r->worker->metrics.retries, outcome != ERR_OK);
 }
 
@@ -142,9 +146,12 @@ void request_settle(struct request *r, enum ledger_state state, int status, enum
     };
     memcpy(s.request_id, r->id, 16);
     s.c = counters(r, &estimated);
-    s.estimated = estimated;
-    if (r->attempts > 1)
+    if (r->attempts > 1) {
         settle_attempt(r, e);
+        s.c = r->spent; /* a request's row holds the sums of its attempts */
+        estimated = r->spent_estimated;
+    }
+    s.estimated = estimated;
     journal_settled(r->worker->ring, &s);
     count(r, &s);
     write_log(r, &s);

@@ -467,8 +467,13 @@ static void test_failover(void **state)
         hang_up(0);
         assert_int_equal(opened, 2);
         assert_int_equal(got.n, 0);
+        int64_t first_in = last_attempt.c.in_uncached;
+        assert_true(first_in > 0); /* it had answered */
         say(1, HEAD_STREAM);
         say(1, full);
+        assert_int_equal(last.c.in_uncached, last_attempt.c.in_uncached + first_in);
+        last.c = last_attempt.c; /* the row holds the sums */
+        last.estimated = 0;
         expect_completed();
         assert_int_equal(last.attempts, 2);
         assert_int_equal(attempts, 2);
@@ -650,7 +655,7 @@ static void test_whole(void **state)
     reply_status(2, "200 OK", "", good);
     assert_true(got_status("200"));
     expect_body(good, sizeof good - 1, false);
-    assert_int_equal(last.c.in_uncached, 4);
+    assert_int_equal(last_attempt.c.in_uncached, 4); /* the row adds the estimates of the first two */
     assert_int_equal(last.attempts, 3);
     end();
     for (size_t i = 2; i < sizeof bad / sizeof *bad; i++) {
@@ -660,6 +665,32 @@ static void test_whole(void **state)
         assert_true(got_status("502"));
         end();
     }
+}
+
+/* Longer than what is held: passed on as it comes, its usage read from its last bytes. */
+static void test_long_whole(void **state)
+{
+    struct buf b;
+    buf_init(&b, 4 << 20);
+    buf_lit(&b, "{\"object\":\"list\",\"data\":[{\"embedding\":[0");
+    while (b.n < 2 << 20)
+        buf_lit(&b, ",0.25");
+    buf_lit(&b, "]}],\"usage\":{\"prompt_tokens\":8,\"total_tokens\":8},\"id\":\"x\"}\n");
+    for (int cut = 0; cut < 2; cut++) {
+        char head[200];
+        begin("/v1/embeddings", "{\"model\":\"m\",\"input\":\"x\"}");
+        snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", b.n);
+        say(0, head);
+        say_bytes(0, b.p, cut ? b.n - 1 : b.n);
+        hang_up(0);
+        assert_int_equal(last.state, cut ? LEDGER_INCOMPLETE : LEDGER_COMPLETED);
+        assert_int_equal(last.c.out_text, 0);
+        if (!cut)
+            assert_int_equal(last.c.in_uncached, 8);
+        expect_body(b.p, cut ? b.n - 1 : b.n, !cut);
+        end();
+    }
+    buf_release(&b);
 }
 
 /* ---- the caller goes ---------------------------------------------------------------------------------- */
@@ -806,6 +837,7 @@ int main(void)
         cmocka_unit_test(test_statuses),
         cmocka_unit_test(test_next_credential),
         cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_long_whole),
         cmocka_unit_test(test_caller_gone),
         cmocka_unit_test(test_shutdown),
         cmocka_unit_test(test_parsing_ends),
