@@ -77,7 +77,8 @@ static bool choose(struct request *r, int64_t stay, struct choice *out, struct r
     int priority = INT_MIN;
     *why = (struct reasons){0};
     const struct api_key *k = snapshot_key(w->snapshot, r->plan->key_digest);
-    if (!k || r->plan->tried_n == TRIED_MAX || !snapshot_route(k->tenant, r->model, &route, scratch))
+    if (!k || r->plan->tried_n == TRIED_MAX ||
+        !snapshot_route(k->tenant, r->model, &route, scratch))
         return false;
     why->inactive = route.inactive;
     for (unsigned i = 0; i < route.n && i < CANDIDATES_MAX; i++) {
@@ -96,8 +97,8 @@ static bool choose(struct request *r, int64_t stay, struct choice *out, struct r
             n = 0;
         }
         index[n] = i;
-        tier[n++] = (struct contender){
-            c->channel->id, c->weight == ROW_NULL ? c->channel->weight : (double)c->weight};
+        tier[n++] = (struct contender){c->channel->id, c->weight == ROW_NULL ? c->channel->weight
+                                                                             : (double)c->weight};
     }
     if (!n)
         return false;
@@ -130,7 +131,7 @@ static enum err write_head(struct request *r, const struct choice *c, size_t len
     if (r->stream)
         buf_lit(b, "Accept: text/event-stream\r\n");
     buf_lit(b, "Content-Type: application/json\r\nAccept-Encoding: identity\r\n"
-                "User-Agent: lyss/" LYSS_VERSION "\r\nContent-Length: ");
+               "User-Agent: lyss/" LYSS_VERSION "\r\nContent-Length: ");
     buf_u64(b, length);
     buf_lit(b, "\r\n\r\n");
     if (!buf_failed(b))
@@ -333,7 +334,8 @@ static const char *list_reasons(const struct reasons *why, char out[256])
     str_copy(out, 256, STR("it has none"));
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i].n && n < 200)
-            n += (size_t)snprintf(out + n, 256 - n, "%s%u %s", n ? ", " : "", all[i].n, all[i].what);
+            n +=
+                (size_t)snprintf(out + n, 256 - n, "%s%u %s", n ? ", " : "", all[i].n, all[i].what);
     return out;
 }
 

@@ -407,7 +407,8 @@ static void pipeline_run(struct request *r)
             return;
 }
 
-/* ---- the server's calls ------------------------------------------------------------------------ */
+/* ---- the server's calls ------------------------------------------------------------------------
+ */
 
 static void on_step(struct message *m)
 {

@@ -82,10 +82,9 @@ bool relay_send_down(struct request *r, struct str data, bool last)
     r->last_down_ms = loop_now_ms(r->worker->loop);
     if (!r->head_sent) {
         r->head_sent = 1;
-        ok = http_stream_start(r->conn, 200,
-                               reply_headers(r, r->sse || r->stream ? "text/event-stream"
-                                                                    : "application/json"),
-                               data);
+        ok = http_stream_start(
+            r->conn, 200,
+            reply_headers(r, r->sse || r->stream ? "text/event-stream" : "application/json"), data);
         if (last && ok)
             http_stream_finish(r->conn);
         else if (last)
@@ -281,8 +280,8 @@ static enum verdict judge(struct request *r, const struct sse_event *ev, struct 
     *fault = &e.fault;
     if (!ev->has_data)
         return r->phase == PHASE_RELAY ? PASS : SKIP; /* a comment: it only fed the timer */
-    unsigned flags = openai_stream_event(&r->tap, str_c(r->channel->provider->name), ev->name,
-                                         ev->data, &e);
+    unsigned flags =
+        openai_stream_event(&r->tap, str_c(r->channel->provider->name), ev->name, ev->data, &e);
     if (flags & (EV_ERROR | EV_BAD))
         return STOP;
     if (flags & EV_AFTER_END)
@@ -438,7 +437,8 @@ static void stream_bytes(struct request *r, char *p, size_t n)
         relay_break(r, LEDGER_CLIENT_GONE, ERR_CLIENT_GONE, NULL, NULL);
 }
 
-/* ---- the upstream's calls ------------------------------------------------------------------------ */
+/* ---- the upstream's calls
+ * ------------------------------------------------------------------------ */
 
 /* Rate-limit headers of the upstream that a caller's SDK understands. */
 static void pass_headers(struct request *r, const struct http_head *h)
@@ -452,9 +452,9 @@ static void pass_headers(struct request *r, const struct http_head *h)
             continue;
         for (size_t k = 0; k < 3; k++)
             if (name.n >= prefixes[k].n && str_ieq(str_make(name.p, prefixes[k].n), prefixes[k])) {
-                r->plan->passed = arena_printf(&r->arena, "%.*s%.*s: %.*s\r\n",
-                                               STR_FMT(r->plan->passed), STR_FMT(name),
-                                               STR_FMT(h->f[i].value));
+                r->plan->passed =
+                    arena_printf(&r->arena, "%.*s%.*s: %.*s\r\n", STR_FMT(r->plan->passed),
+                                 STR_FMT(name), STR_FMT(h->f[i].value));
                 break;
             }
     }
@@ -510,8 +510,9 @@ static void on_head(struct http_call *call, const struct http_head *h)
     err_info_init(&info);
     struct str coding = http_get(h, HTTP_CONTENT_ENCODING);
     if (coding.n && !str_ieq(coding, STR("identity")) && !begin_decoding(r, coding)) {
-        (void)!err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is compressed in a way "
-                                                     "that was not asked for");
+        (void)!err_set(&info, ERR_UPSTREAM_PROTOCOL,
+                       "the upstream's answer is compressed in a way "
+                       "that was not asked for");
         attempt_error(r, ERR_UPSTREAM_PROTOCOL, &info);
     } else if (r->sse && !r->stream) {
         (void)!err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream sent a stream nobody asked for");
@@ -572,7 +573,8 @@ static void on_fail(struct http_call *call, enum err e, const struct err_info *i
 
 const struct http_call_events relay_events = {on_head, on_body, on_end, on_fail};
 
-/* ---- time -------------------------------------------------------------------------------------------- */
+/* ---- time
+ * -------------------------------------------------------------------------------------------- */
 
 static void timed_out(struct request *r)
 {

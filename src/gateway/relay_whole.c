@@ -1,5 +1,6 @@
-/* relay_whole: answers that are not streamed: held until they are known to be complete and valid, so
- * that a broken one can still be tried elsewhere; one too long to be held is passed on as it comes. */
+/* relay_whole: answers that are not streamed: held until they are known to be complete and valid,
+ * so that a broken one can still be tried elsewhere; one too long to be held is passed on as it
+ * comes. */
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "gateway/request.h"
@@ -89,7 +90,8 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
             attempt_error(r, ERR_NOMEM, NULL);
         return;
     }
-    struct str start = r->plan->reply_n ? str_make(r->plan->reply, r->plan->reply_n) : str_make(p, n);
+    struct str start =
+        r->plan->reply_n ? str_make(r->plan->reply, r->plan->reply_n) : str_make(p, n);
     start = str_trim(start);
     if (r->stream || !start.n || start.p[0] != '{') {
         wrong_kind(r);

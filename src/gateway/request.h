@@ -13,12 +13,12 @@
 #include "llm/wire_openai_response.h"
 
 enum request_phase {
-    PHASE_BODY,     /* the body is coming in */
-    PHASE_PARSE,    /* a long body is being parsed in steps */
-    PHASE_ATTEMPT,  /* an upstream is asked; nothing is committed */
-    PHASE_RELAY,    /* committed: bytes flow */
-    PHASE_DRAIN,    /* the caller has its answer; the upstream's last bytes are awaited */
-    PHASE_END       /* answered, or alone; a parsing step is on its way and frees it */
+    PHASE_BODY,    /* the body is coming in */
+    PHASE_PARSE,   /* a long body is being parsed in steps */
+    PHASE_ATTEMPT, /* an upstream is asked; nothing is committed */
+    PHASE_RELAY,   /* committed: bytes flow */
+    PHASE_DRAIN,   /* the caller has its answer; the upstream's last bytes are awaited */
+    PHASE_END      /* answered, or alone; a parsing step is on its way and frees it */
 };
 
 enum torn { TORN_NOT, TORN_IN_LINE, TORN_LINE_START, TORN_LINE_CR };
@@ -35,11 +35,11 @@ struct request_plan {
         int64_t channel_id, credential_id;
     } tried[TRIED_MAX];
     unsigned tried_n;
-    struct fault fault;     /* of the last attempt */
-    struct str passed; /* upstream's rate-limit headers, for the reply */
-    struct str cors; /* header lines for a page of another origin */
+    struct fault fault; /* of the last attempt */
+    struct str passed;  /* upstream's rate-limit headers, for the reply */
+    struct str cors;    /* header lines for a page of another origin */
     struct str retry_after, retry_after_ms;
-    char *reply;            /* the answer's body as it comes */
+    char *reply; /* the answer's body as it comes */
     size_t reply_n, reply_cap;
     uint64_t first_attempt_ms;
 };
@@ -49,7 +49,7 @@ struct request {
     struct worker *worker;
     struct http_conn *conn; /* NULL once the caller has its answer, or is gone */
     struct http_call call;
-    struct channel *channel; /* ref, of the current attempt */
+    struct channel *channel;   /* ref, of the current attempt */
     struct request_plan *plan; /* NULL after the commit */
     struct arena arena;
     struct deadline deadline;
@@ -60,27 +60,27 @@ struct request {
     uint8_t phase, op, dialect, attempts;
     uint8_t stream, sse, swallow_usage, head_sent, ping, paused, admitted, progressed, whole,
         call_live, orphan, force_stream, settled, spent_estimated;
-    uint8_t torn;   /* enum torn: inside an event that was too long to be held */
+    uint8_t torn;       /* enum torn: inside an event that was too long to be held */
     uint16_t usage_cap; /* room at usage_raw.p */
     int16_t upstream_status;
     uint32_t overhead_us;
     int64_t tenant_id, user_id, key_id, credential_id;
     int64_t started_wall_ms;
     uint64_t started_ns, attempt_ns, head_ns, first_content_ns; /* monotonic */
-    uint64_t last_up_ms, last_down_ms, progress_ms;     /* loop time */
+    uint64_t last_up_ms, last_down_ms, progress_ms;             /* loop time */
     uint64_t orphan_until_ms; /* the end of an orphan's time, UINT64_MAX: none; loop time */
-    uint64_t body_bytes; /* counted against the memory budget */
+    uint64_t body_bytes;      /* counted against the memory budget */
     uint32_t progress_tokens;
     uint32_t estimate_in, estimate_out;
     uint32_t ttft_ms, chunk_ms;
-    char *upstream_model; /* own copy, after the commit */
+    char *upstream_model;         /* own copy, after the commit */
     struct ledger_counters spent; /* by all attempts so far, where there are several */
     struct openai_stream tap;
     char *tail; /* unfinished event */
     uint32_t tail_n;
     char *hold; /* events held before the commit */
     uint32_t hold_n, hold_cap, hold_events;
-    struct str usage_raw; /* in the arena */
+    struct str usage_raw;         /* in the arena */
     struct str deployment, model; /* in the arena, before the commit */
 };
 
@@ -110,8 +110,8 @@ extern const struct http_call_events relay_events;
 void relay_sent(struct request *r);
 void relay_set_deadline(struct request *r);
 /* Ends a stream (or a reply that has begun) that cannot be completed. */
-void relay_break(struct request *r, enum ledger_state state, enum err e, const struct err_info *info,
-                 const struct fault *fault);
+void relay_break(struct request *r, enum ledger_state state, enum err e,
+                 const struct err_info *info, const struct fault *fault);
 /* The caller has gone: goes on without it for the sake of the usage, where the channel says so and
  * an answer has begun. False: the request is to be cancelled. */
 bool relay_orphan(struct request *r);
@@ -131,7 +131,8 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n);
 void relay_whole_end(struct request *r);
 
 /* ---- settle.c: how it ended ---- */
-/* Writes the one usage row, the metrics and the log line. status: what the caller got, 0: nothing. */
+/* Writes the one usage row, the metrics and the log line. status: what the caller got, 0: nothing.
+ */
 void request_settle(struct request *r, enum ledger_state state, int status, enum err e);
 /* A failed attempt that will be followed by another. */
 void settle_attempt(struct request *r, enum err outcome);

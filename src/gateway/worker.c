@@ -181,7 +181,8 @@ void gateway_publish(struct gateway *g, struct snapshot *snapshot)
     snapshot_unref(&snapshot);
 }
 
-/* ---- start ------------------------------------------------------------------------------------ */
+/* ---- start ------------------------------------------------------------------------------------
+ */
 
 static void *worker_main(void *arg)
 {
@@ -230,8 +231,8 @@ enum err worker_new(struct gateway *g, unsigned index, struct snapshot *snapshot
     w->ring = journal_ring(g->journal, index);
     apikey_hasher_init(&w->hasher, g->pepper);
     g->workers[index] = w;
-    struct dns_options o = {.servers = g->dns_servers, .timeout_ms = g->settings.dns_ms,
-                            .hosts = g->hosts};
+    struct dns_options o = {
+        .servers = g->dns_servers, .timeout_ms = g->settings.dns_ms, .hosts = g->hosts};
     enum err e = w->loop ? dns_new(&w->dns, w->loop, &o, info) : ERR_NOMEM;
     if (e)
         return e;
@@ -253,7 +254,8 @@ enum err worker_start(struct worker *w, int listen_fd, struct err_info *info)
     return ERR_OK;
 }
 
-/* ---- stop --------------------------------------------------------------------------------------- */
+/* ---- stop ---------------------------------------------------------------------------------------
+ */
 
 struct stop {
     struct message m;

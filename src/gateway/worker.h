@@ -44,19 +44,19 @@ struct worker {
     struct http_server server;
     struct http_client client;
     struct dns *dns;
-    struct demo *demo; /* NULL: none */
+    struct demo *demo;         /* NULL: none */
     struct snapshot *snapshot; /* the newest given */
     struct journal_ring *ring;
     struct apikey_hasher hasher;
-    struct map origins;    /* "https://host:port" → struct http_origin */
-    struct map round_robin; /* tenant and model → struct balance_state with its key behind it */
+    struct map origins;       /* "https://host:port" → struct http_origin */
+    struct map round_robin;   /* tenant and model → struct balance_state with its key behind it */
     struct request *requests; /* all that are under way */
     unsigned requests_n;
     bool stopping;
     struct deadline stop_deadline;
     uint64_t stop_by_ms;
-    _Atomic unsigned connections; /* read by other workers, to pass descriptors on */
-    _Atomic uint64_t body_bytes;  /* of requests under way; read by all */
+    _Atomic unsigned connections;  /* read by other workers, to pass descriptors on */
+    _Atomic uint64_t body_bytes;   /* of requests under way; read by all */
     struct worker_metrics metrics; /* written by this worker, read by any */
 };
 
@@ -73,7 +73,7 @@ struct gateway {
     const struct apikey_pepper *pepper;
     _Atomic bool ready, database_ok;
     _Atomic int64_t upstream_open, upstream_connects; /* all workers' */
-    const char *dns_servers; /* NULL: the system's */
+    const char *dns_servers;                          /* NULL: the system's */
     struct dns_hosts *hosts;
     int (*demo_open)(void *worker); /* a connected descriptor to the demo upstream; NULL: none */
     int64_t started_ms;
@@ -87,8 +87,8 @@ enum err worker_new(struct gateway *g, unsigned index, struct snapshot *snapshot
 enum err worker_start(struct worker *w, int listen_fd, struct err_info *info) MUST_CHECK;
 /* Gives every worker the snapshot; takes the caller's ref. */
 void gateway_publish(struct gateway *g, struct snapshot *snapshot);
-/* Stops accepting, ends what is idle at once and streams in-band, within settings.stop_ms; joins all
- * threads and frees the workers. */
+/* Stops accepting, ends what is idle at once and streams in-band, within settings.stop_ms; joins
+ * all threads and frees the workers. */
 void gateway_stop(struct gateway *g);
 
 /* The calling worker's own origin for a channel; NULL: no memory. */

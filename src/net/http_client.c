@@ -19,10 +19,10 @@ struct http_upstream {
     struct http_client *client;
     struct http_origin *origin;
     struct http_call *call;
-    struct http_upstream *next, *prev;           /* in the client's pool, while idle */
+    struct http_upstream *next, *prev;               /* in the client's pool, while idle */
     struct http_upstream *origin_next, *origin_prev; /* in the origin's, while idle */
-    struct setup *setup; /* while resolving and connecting */
-    char *in;            /* a partial head */
+    struct setup *setup;                             /* while resolving and connecting */
+    char *in;                                        /* a partial head */
     uint32_t in_len, in_cap, scan;
     uint64_t left;
     struct http_chunked chunked;
@@ -151,7 +151,8 @@ static void pool_put(struct http_upstream *u)
 
 /* ---- the end of a call --------------------------------------------------------- */
 
-static enum err begin(struct http_client *c, struct http_origin *o, struct http_call *call) MUST_CHECK;
+static enum err begin(struct http_client *c, struct http_origin *o,
+                      struct http_call *call) MUST_CHECK;
 
 static void fail(struct http_upstream *u, enum err e, const struct err_info *info)
 {
@@ -302,8 +303,8 @@ static void head_bytes(struct http_upstream *u, char *p, size_t n)
         u->in_len = u->in_cap = 0;
         start_body(u, &h);
         call->on->head(call, &h);
-        if (u->call == call && (n || u->framing == HTTP_BODY_NONE ||
-                                (u->framing == HTTP_BODY_LENGTH && !u->left)))
+        if (u->call == call &&
+            (n || u->framing == HTTP_BODY_NONE || (u->framing == HTTP_BODY_LENGTH && !u->left)))
             body_bytes(u, p, n);
         mem_free(own);
         return;
@@ -330,7 +331,8 @@ static void on_eof(struct http_upstream *u, enum tcp_io r)
         return;
     }
     if (u->state == IN_BODY)
-        (void)!err_set(&info, ERR_UPSTREAM_INCOMPLETE, "the upstream closed in the middle of its answer");
+        (void)!err_set(&info, ERR_UPSTREAM_INCOMPLETE,
+                       "the upstream closed in the middle of its answer");
     fail(u, u->state == IN_BODY ? ERR_UPSTREAM_INCOMPLETE : ERR_UPSTREAM_RESET, &info);
 }
 
@@ -598,7 +600,11 @@ void http_client_init(struct http_client *c, struct loop *l, struct dns *dns,
                       const struct guard *guard, uint32_t pool_idle_ms)
 {
     *c = (struct http_client){
-        .loop = l, .dns = dns, .guard = guard, .pool_idle_ms = pool_idle_ms,};
+        .loop = l,
+        .dns = dns,
+        .guard = guard,
+        .pool_idle_ms = pool_idle_ms,
+    };
     c->sessions = tls_session_cache_new();
 }
 

@@ -29,11 +29,11 @@ struct http_call_events {
 /* Where calls go: one for each base URL, owned by the caller and
  * used by one worker. It outlives every call to it. */
 struct http_origin {
-    struct url url; /* scheme, host, port */
-    struct tls_context *tls;   /* for https; borrowed */
-    int (*open)(void *user);   /* in place of an address: returns a connected descriptor */
+    struct url url;          /* scheme, host, port */
+    struct tls_context *tls; /* for https; borrowed */
+    int (*open)(void *user); /* in place of an address: returns a connected descriptor */
     void *open_user;
-    uint32_t connect_ms;       /* DNS, connect and handshake together */
+    uint32_t connect_ms;        /* DNS, connect and handshake together */
     struct http_upstream *idle; /* used last first */
     unsigned idle_n, open_n;
     uint64_t connects; /* ever */
@@ -70,9 +70,9 @@ unsigned http_client_evict(struct http_client *c, unsigned n);
 /* Closes what is idle. Call after all calls have ended or been cancelled. */
 void http_client_release(struct http_client *c);
 
-/* Sends iov[0..n) to the origin. A reused connection that fails before the first byte of an answer is
- * replaced once by a fresh one. iov, work and what iov points at stay untouched until end, fail or
- * cancel, or until the first head() once the request is sent wholly. ERR_NOMEM: not started. */
+/* Sends iov[0..n) to the origin. A reused connection that fails before the first byte of an answer
+ * is replaced once by a fresh one. iov, work and what iov points at stay untouched until end, fail
+ * or cancel, or until the first head() once the request is sent wholly. ERR_NOMEM: not started. */
 enum err http_call_start(struct http_client *c, struct http_origin *o,
                          struct http_call *call) MUST_CHECK;
 /* Ends the call without a further callback: closes its connection. Harmless when it has ended. */

@@ -12,8 +12,8 @@
 
 #include "core/alloc.h"
 
-#define OUT_MAX (2u << 20) /* bytes that one connection may have waiting */
-#define IOV_BATCH 64
+#define OUT_MAX    (2u << 20) /* bytes that one connection may have waiting */
+#define IOV_BATCH  64
 #define GATHER_MAX 4096
 
 static struct tcp *of_io(struct io *io)

@@ -1,4 +1,5 @@
-/* tcp: one connected socket on a loop: read when told, write at once, queue what the socket refuses.
+/* tcp: one connected socket on a loop: read when told, write at once, queue what the socket
+ * refuses.
  *
  * Owned by its loop's thread and embedded in its owner, where it must stay until
  * on_closed. Plain or TLS makes no difference to the owner.  No callback runs
@@ -34,7 +35,7 @@ struct tcp {
     uint64_t moved_ms; /* when bytes last left the queue, or began to wait in it */
     uint8_t paused, failed, connecting, handshaking, tls_wants_write;
     uint8_t tls_holds; /* bytes read while paused, of which the descriptor will not tell */
-    int sys_errno; /* why it could not connect; 0: unknown */
+    int sys_errno;     /* why it could not connect; 0: unknown */
     void (*on_closed)(struct tcp *t);
 };
 

@@ -8,8 +8,8 @@
 
 #include "net/tcp.h"
 
-#define BACKLOG 4096
-#define ACCEPT_A_TURN 64
+#define BACKLOG               4096
+#define ACCEPT_A_TURN         64
 #define NO_DESCRIPTOR_WAIT_MS 100
 
 int tcp_bind(const struct addr *at, bool reuse_port, struct err_info *info)
@@ -46,7 +46,8 @@ enum err tcp_bound(int fd, struct addr *out)
 
 static void on_again(struct deadline *d)
 {
-    struct tcp_listener *s = (struct tcp_listener *)((char *)d - offsetof(struct tcp_listener, again));
+    struct tcp_listener *s =
+        (struct tcp_listener *)((char *)d - offsetof(struct tcp_listener, again));
     io_want(&s->io, IO_READ);
 }
 
@@ -63,8 +64,8 @@ static void accept_some(struct tcp_listener *s)
             if (none_left || errno == ENOMEM || errno == ENOBUFS) {
                 /* The queue waits in the kernel; looking again at once would only spin. */
                 io_want(&s->io, 0);
-                deadline_set(s->io.loop, &s->again,
-                             loop_now_ms(s->io.loop) + NO_DESCRIPTOR_WAIT_MS, on_again);
+                deadline_set(s->io.loop, &s->again, loop_now_ms(s->io.loop) + NO_DESCRIPTOR_WAIT_MS,
+                             on_again);
             }
             return;
         }

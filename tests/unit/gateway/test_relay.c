@@ -1,6 +1,7 @@
-/* relay: one worker on the test's own thread, callers and upstreams at the other ends of socketpairs,
- * the journal a recorder. What a caller gets is compared byte by byte, however the upstream's answer
- * is cut and wherever it ends; every admitted request must settle exactly once. */
+/* relay: one worker on the test's own thread, callers and upstreams at the other ends of
+ * socketpairs, the journal a recorder. What a caller gets is compared byte by byte, however the
+ * upstream's answer is cut and wherever it ends; every admitted request must settle exactly once.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -142,14 +143,15 @@ static void make_snapshot(void)
         channels[i] = make_channel(i + 1, CHANNELS - i);
         candidates[i] = (struct candidate){channels[i], STR_NULL, ROW_NULL, ROW_NULL};
     }
-    route = (struct route){.name = STR("m"), .algorithm = balance_default(),
-                           .candidates = candidates, .n = CHANNELS};
+    route = (struct route){
+        .name = STR("m"), .algorithm = balance_default(), .candidates = candidates, .n = CHANNELS};
     tenant.id = 7;
     assert_int_equal(map_put(&tenant.exact, STR("m"), &route), ERR_OK);
     memcpy(key.digest, digest, 32);
     key.id = 3;
     key.tenant = &tenant;
-    assert_int_equal(map_put(&snapshot->keys, str_make((const char *)key.digest, 32), &key), ERR_OK);
+    assert_int_equal(map_put(&snapshot->keys, str_make((const char *)key.digest, 32), &key),
+                     ERR_OK);
 }
 
 static int setup_all(void **state)
@@ -157,11 +159,21 @@ static int setup_all(void **state)
     struct err_info info;
     clock_init();
     signal(SIGPIPE, SIG_IGN);
-    gateway.settings = (struct gateway_settings){
-        .workers = 1, .max_body_bytes = 8 << 20, .max_held_bytes = 1 << 20,
-        .memory_budget_bytes = 1 << 30, .head_ms = 10000, .idle_ms = 75000, .body_stall_ms = 30000,
-        .write_stall_ms = 60000, .linger_ms = 1000, .dns_ms = 5000, .ping_ms = 15000,
-        .pool_idle_ms = 50000, .attempts_max = 3, .retry_wall_ms = 600000, .stop_ms = 1000};
+    gateway.settings = (struct gateway_settings){.workers = 1,
+                                                 .max_body_bytes = 8 << 20,
+                                                 .max_held_bytes = 1 << 20,
+                                                 .memory_budget_bytes = 1 << 30,
+                                                 .head_ms = 10000,
+                                                 .idle_ms = 75000,
+                                                 .body_stall_ms = 30000,
+                                                 .write_stall_ms = 60000,
+                                                 .linger_ms = 1000,
+                                                 .dns_ms = 5000,
+                                                 .ping_ms = 15000,
+                                                 .pool_idle_ms = 50000,
+                                                 .attempts_max = 3,
+                                                 .retry_wall_ms = 600000,
+                                                 .stop_ms = 1000};
     gateway.pepper = &pepper;
     gateway.demo_open = open_upstream;
     make_snapshot();
@@ -254,8 +266,10 @@ static void begin(const char *path, const char *body)
     make_pair(fd);
     caller = fd[0];
     http_server_accept(&worker->server, fd[1], &peer);
-    int n = snprintf(text, sizeof text, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
-                     "Content-Length: %zu\r\n\r\n%s", path, key_text, strlen(body), body);
+    int n = snprintf(text, sizeof text,
+                     "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+                     "Content-Length: %zu\r\n\r\n%s",
+                     path, key_text, strlen(body), body);
     (void)!write(caller, text, (size_t)n); /* a connection that had no memory is closed already */
     turn();
 }
@@ -358,33 +372,42 @@ static bool got_status(const char *code)
     return got.n > 12 && memcmp(got.p + 9, code, 3) == 0;
 }
 
-#define CHAT        "/v1/chat/completions"
-#define ASK_STREAM  "{\"model\":\"m\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
-#define ASK_WHOLE   "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
-#define HEAD_STREAM "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
-#define ROLE        "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n"
-#define WORD(w)     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" w "\"}}]}\n\n"
-#define STOP        "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+#define CHAT "/v1/chat/completions"
+#define ASK_STREAM                                                                                 \
+    "{\"model\":\"m\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
+#define ASK_WHOLE "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
+#define HEAD_STREAM                                                                                \
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+#define ROLE                                                                                       \
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n"
+#define WORD(w) "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" w "\"}}]}\n\n"
+#define STOP    "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
 #define USAGE                                                                                      \
-    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":5,"                 \
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":5,"                \
     "\"total_tokens\":14}}\n\n"
 #define DONE "data: [DONE]\n\n"
 
 static void reply_status(unsigned up, const char *status, const char *more, const char *body)
 {
     char text[2048];
-    snprintf(text, sizeof text, "HTTP/1.1 %s\r\n%sContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
-             status, more, strlen(body), body);
+    snprintf(text, sizeof text,
+             "HTTP/1.1 %s\r\n%sContent-Length: %zu\r\nConnection: close\r\n\r\n%s", status, more,
+             strlen(body), body);
     say(up, text);
 }
 
-/* ---- streams ------------------------------------------------------------------------------------ */
+/* ---- streams ------------------------------------------------------------------------------------
+ */
 
-static const char full[] = ROLE ": a comment\n\n" WORD("one") "\n" "data: {\"choices\":[{\"index\":0,\r\n"
-                           "data: \"delta\":{\"content\":\" two\"}}]}\r\n\r\n" STOP USAGE DONE;
+static const char full[] = ROLE ": a comment\n\n" WORD(
+    "one") "\n"
+           "data: {\"choices\":[{\"index\":0,\r\n"
+           "data: \"delta\":{\"content\":\" two\"}}]}\r\n\r\n" STOP USAGE DONE;
 /* The usage was not asked for, and what came before the commit as a comment only fed the timer. */
-static const char seen[] = ROLE WORD("one") "\n" "data: {\"choices\":[{\"index\":0,\r\n"
-                           "data: \"delta\":{\"content\":\" two\"}}]}\r\n\r\n" STOP DONE;
+static const char seen[] =
+    ROLE WORD("one") "\n"
+                     "data: {\"choices\":[{\"index\":0,\r\n"
+                     "data: \"delta\":{\"content\":\" two\"}}]}\r\n\r\n" STOP DONE;
 
 static void expect_completed(void)
 {
@@ -601,7 +624,8 @@ static void test_timers(void **state)
     end();
 }
 
-/* ---- failures before the commit ------------------------------------------------------------------- */
+/* ---- failures before the commit
+ * ------------------------------------------------------------------- */
 
 static void test_statuses(void **state)
 {
@@ -609,8 +633,9 @@ static void test_statuses(void **state)
         const char *status, *got;
         unsigned tries;
     } rows[] = {
-        {"400 Bad", "400", 1}, {"404 No", "404", 1}, {"422 No", "422", 1}, {"429 Slow", "429", 3},
-        {"500 Oops", "500", 3}, {"503 Oops", "503", 3}, {"529 Full", "503", 3}, {"401 Key", "502", 3},
+        {"400 Bad", "400", 1},  {"404 No", "404", 1},   {"422 No", "422", 1},
+        {"429 Slow", "429", 3}, {"500 Oops", "500", 3}, {"503 Oops", "503", 3},
+        {"529 Full", "503", 3}, {"401 Key", "502", 3},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         begin(CHAT, ASK_WHOLE);
@@ -621,7 +646,8 @@ static void test_statuses(void **state)
         assert_true(got_status(rows[i].got));
         ptrdiff_t at = str_find(buf_view(&got), STR("etry-"));
         assert_true(at > 0);
-        assert_true(str_find(str_from(buf_view(&got), (size_t)at + 1), STR("etry-A")) < 0); /* once */
+        assert_true(str_find(str_from(buf_view(&got), (size_t)at + 1), STR("etry-A")) <
+                    0); /* once */
         assert_int_equal(settled, 1);
         assert_int_equal(attempts, rows[i].tries > 1 ? rows[i].tries : 0);
         end();
@@ -646,8 +672,9 @@ static void test_next_credential(void **state)
 
 static void test_whole(void **state)
 {
-    static const char good[] = "{\"choices\":[{\"message\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}],"
-                               "\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":2}}";
+    static const char good[] =
+        "{\"choices\":[{\"message\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}],"
+        "\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":2}}";
     static const char *const bad[] = {"", "<html>", "{\"choices\":[", "[]", "{} x"};
     begin(CHAT, ASK_WHOLE);
     for (unsigned i = 0; i < 2; i++)
@@ -655,7 +682,8 @@ static void test_whole(void **state)
     reply_status(2, "200 OK", "", good);
     assert_true(got_status("200"));
     expect_body(good, sizeof good - 1, false);
-    assert_int_equal(last_attempt.c.in_uncached, 4); /* the row adds the estimates of the first two */
+    assert_int_equal(last_attempt.c.in_uncached,
+                     4); /* the row adds the estimates of the first two */
     assert_int_equal(last.attempts, 3);
     end();
     for (size_t i = 2; i < sizeof bad / sizeof *bad; i++) {
@@ -693,7 +721,8 @@ static void test_long_whole(void **state)
     buf_release(&b);
 }
 
-/* ---- the caller goes ---------------------------------------------------------------------------------- */
+/* ---- the caller goes
+ * ---------------------------------------------------------------------------------- */
 
 static void test_caller_gone(void **state)
 {
@@ -715,7 +744,8 @@ static void test_caller_gone(void **state)
     }
 }
 
-/* ---- the gateway goes ------------------------------------------------------------------------------- */
+/* ---- the gateway goes
+ * ------------------------------------------------------------------------------- */
 
 static void test_shutdown(void **state)
 {
@@ -746,8 +776,10 @@ static void begin_parsing(void)
     make_pair(fd);
     caller = fd[0];
     http_server_accept(&worker->server, fd[1], &peer);
-    dprintf(caller, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %zu\r\n\r\n",
-            CHAT, key_text, b.n);
+    dprintf(
+        caller,
+        "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %zu\r\n\r\n",
+        CHAT, key_text, b.n);
     size_t at = 0;
     while (!worker->requests || worker->requests->phase == PHASE_BODY) {
         ssize_t k = write(caller, b.p + at, b.n - at);
@@ -775,7 +807,8 @@ static void test_parsing_ends(void **state)
     end();
 }
 
-/* ---- no memory ---------------------------------------------------------------------------------------- */
+/* ---- no memory
+ * ---------------------------------------------------------------------------------------- */
 
 static const char whole_reply[] =
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"

@@ -213,7 +213,8 @@ static const struct {
 } answers[] = {
     {OK("3") "abc", "[200 1]abc[end]", false, true},
     {OK("0"), "[200 1][end]", false, true},
-    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\nT: y\r\n\r\n",
+    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\nT: "
+     "y\r\n\r\n",
      "[200 1]abcde[end]", false, true},
     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "[200 1][end]", false, true},
     {"HTTP/1.1 204 No Content\r\n\r\n", "[204 0][end]", false, true},
@@ -235,8 +236,8 @@ static const struct {
      "[200 1]abc[UPSTREAM_INCOMPLETE]", true, false},
     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n",
      "[200 1]abc[UPSTREAM_INCOMPLETE]", true, false},
-    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd", "[200 1]abc[UPSTREAM_PROTOCOL]",
-     false, false},
+    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd",
+     "[200 1]abc[UPSTREAM_PROTOCOL]", false, false},
     {"", "[UPSTREAM_RESET]", true, false},
     {"HTTP/1.1 200 OK\r\nConte", "[UPSTREAM_RESET]", true, false},
     {"HTTP/1.1 100 Continue\r\n\r\n", "[UPSTREAM_RESET]", true, false},
@@ -560,10 +561,10 @@ static void cancels_anywhere(void **state)
         else if (how > 1)
             answer(&up, how == 5 ? OK("9") "abc" : chunked);
         settle();
-        assert_text(how == 1              ? ""
+        assert_text(how == 1               ? ""
                     : how == 2 || how == 3 ? "[200 1]"
-                    : how == 6            ? "[200 1]abc[end]"
-                                          : "[200 1]abc");
+                    : how == 6             ? "[200 1]abc[end]"
+                                           : "[200 1]abc");
         assert_int_equal(client.open_n, how == 6);
         peer_read(&up);
         assert_int_equal(up.eof || up.reset, how != 6);
