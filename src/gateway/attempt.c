@@ -212,7 +212,7 @@ static void begin(struct request *r, const struct choice *c)
         str_copy(r->upstream_model, c->upstream.n + 1, c->upstream);
     r->call_live = 1;
     atomic_fetch_add_explicit(&r->channel->cell->in_flight, 1, memory_order_relaxed);
-    uint64_t begin_ns = r->attempts == 1 ? r->started_ns : clock_mono_ns();
+    uint64_t begin_ns = r->attempts == 1 ? p->ready_ns : clock_mono_ns();
     r->last_up_ms = loop_now_ms(r->worker->loop);
     if (!r->last_down_ms)
         r->last_down_ms = r->last_up_ms;

@@ -424,6 +424,11 @@ static void on_body(struct http_conn *c, struct str body)
 {
     struct request *r = c->user;
     r->plan->body.body = body;
+    r->plan->ready_ns = request_now_ns(r, r->started_ns);
+    if (body.n > BIG_BODY_BYTES && !r->body_bytes) { /* it came in chunks */
+        r->body_bytes = body.n;
+        atomic_fetch_add_explicit(&r->worker->body_bytes, r->body_bytes, memory_order_relaxed);
+    }
     if (body.n > PARSE_STEP_BYTES) {
         r->phase = PHASE_PARSE;
         r->step.run = on_step;

@@ -83,6 +83,7 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
         relay_send_down(r, str_make(p, n), false);
         return;
     }
+    r->plan->ready_ns = request_now_ns(r, r->head_ns);
     if (!relay_is_success(r) && r->plan->reply_n + n > ERROR_BODY_MAX)
         return; /* enough is known */
     if (r->plan->reply_n + n <= r->worker->gateway->settings.max_held_bytes) {
@@ -151,7 +152,7 @@ void relay_whole_end(struct request *r)
     r->usage_raw = reply.usage_raw;
     uint64_t now_ns = clock_mono_ns();
     r->first_content_ns = r->head_ns;
-    r->overhead_us += (uint32_t)((now_ns - r->head_ns) / 1000);
+    r->overhead_us += (uint32_t)((now_ns - p->ready_ns) / 1000);
     struct http_conn *c = r->conn;
     r->conn = NULL;
     if (c)

@@ -7,6 +7,7 @@
 #ifndef LYSS_GATEWAY_REQUEST_H
 #define LYSS_GATEWAY_REQUEST_H
 
+#include "core/clock.h"
 #include "gateway/worker.h"
 #include "llm/classify.h"
 #include "llm/wire_openai_request.h"
@@ -42,6 +43,7 @@ struct request_plan {
     char *reply; /* the answer's body as it comes */
     size_t reply_n, reply_cap;
     uint64_t first_attempt_ms;
+    uint64_t ready_ns; /* when the caller's body, and then when the answer's last bytes were here */
 };
 
 struct request {
@@ -92,6 +94,12 @@ void request_refuse(struct request *r, enum err e, const struct err_info *info);
 void request_refuse_parsing(struct request *r, enum err e);
 /* Ends what the request still has and frees it. */
 void request_free(struct request *r);
+
+/* Now, or `since` where that was in this turn of the loop: spares most reads of the clock. */
+static inline uint64_t request_now_ns(const struct request *r, uint64_t since_ns)
+{
+    return loop_now_ms(r->worker->loop) * 1000000 > since_ns ? clock_mono_ns() : since_ns;
+}
 
 /* ---- attempt.c: the one loop of retry and failover ---- */
 void attempt_start(struct request *r);

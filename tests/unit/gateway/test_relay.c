@@ -695,6 +695,19 @@ static void test_whole(void **state)
     }
 }
 
+/* What Lyss waits for is not its own time. */
+static void test_overhead(void **state)
+{
+    begin(CHAT, ASK_WHOLE);
+    say(0, "HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n");
+    wait_ms(5000);
+    say(0, "{\"choices\":[{\"message\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}");
+    assert_int_equal(last.state, LEDGER_COMPLETED);
+    assert_true(last.overhead_us < 4000000);
+    assert_true(last.total_us > 4000000);
+    end();
+}
+
 /* Longer than what is held: passed on as it comes, its usage read from its last bytes. */
 static void test_long_whole(void **state)
 {
@@ -870,6 +883,7 @@ int main(void)
         cmocka_unit_test(test_statuses),
         cmocka_unit_test(test_next_credential),
         cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_overhead),
         cmocka_unit_test(test_long_whole),
         cmocka_unit_test(test_caller_gone),
         cmocka_unit_test(test_shutdown),
