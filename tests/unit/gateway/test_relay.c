@@ -695,6 +695,47 @@ static void test_whole(void **state)
     }
 }
 
+/* A slow caller stops the reading of its answer, not that of the connection's next one. */
+static void test_pause_and_reuse(void **state)
+{
+    struct buf b;
+    buf_init(&b, 4 << 20);
+    buf_lit(&b, "{\"object\":\"list\",\"data\":[0");
+    while (b.n < 2 << 20)
+        buf_lit(&b, ",0.25");
+    buf_lit(&b, "]}");
+    char head[200];
+    begin("/v1/embeddings", "{\"model\":\"m\",\"input\":\"x\"}");
+    int slow = caller;
+    snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", b.n);
+    say(0, head);
+    caller = -1; /* takes nothing */
+    size_t sent = 0;
+    for (int i = 0; i < 200; i++) {
+        ssize_t k = write(upstream[0], b.p + sent, b.n - sent);
+        sent += k > 0 ? (size_t)k : 0;
+        turn();
+    }
+    assert_non_null(worker->requests);
+    assert_true(worker->requests->paused);
+    assert_true(sent < b.n);
+    caller = slow;
+    say_bytes(0, b.p + sent, b.n - sent);
+    turn();
+    assert_int_equal(last.state, LEDGER_COMPLETED);
+    expect_body(b.p, b.n, true);
+    close_fd(&caller);
+    turn();
+    int kept = upstream[0];
+    begin(CHAT, ASK_WHOLE); /* over the connection that was kept */
+    assert_int_equal(opened, 0);
+    upstream[opened++] = kept;
+    reply_status(0, "200 OK", "", "{\"choices\":[{\"message\":{},\"finish_reason\":\"stop\"}]}");
+    assert_int_equal(last.state, LEDGER_COMPLETED);
+    end();
+    buf_release(&b);
+}
+
 /* What Lyss waits for is not its own time. */
 static void test_overhead(void **state)
 {
@@ -883,6 +924,7 @@ int main(void)
         cmocka_unit_test(test_statuses),
         cmocka_unit_test(test_next_credential),
         cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_pause_and_reuse),
         cmocka_unit_test(test_overhead),
         cmocka_unit_test(test_long_whole),
         cmocka_unit_test(test_caller_gone),
