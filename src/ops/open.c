@@ -1,6 +1,5 @@
 /* open: from settings to an open, migrated database with its vault. */
 #include <errno.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,10 +8,7 @@
 enum err ops_path(const struct config *c, const char *file, char out[OPS_PATH_MAX],
                   struct err_info *info)
 {
-    int n = snprintf(out, OPS_PATH_MAX, "%.*s/%s", STR_FMT(c->data_dir), file);
-    if (n < 0 || n >= OPS_PATH_MAX)
-        return err_set(info, ERR_TOO_BIG, "data_dir: the path is too long");
-    return ERR_OK;
+    return datadir_path(c->data_dir.p, file, out, info);
 }
 
 /* Each missing directory of the path, mode 0700. */

@@ -11,11 +11,12 @@
 #define LYSS_OPS_OPS_H
 
 #include "core/config.h"
+#include "store/datadir.h"
 #include "store/migrate.h"
 #include "store/rows.h"
 #include "store/vault.h"
 
-enum { OPS_ARENA_BYTES = 64 << 20, OPS_PATH_MAX = 4096 };
+enum { OPS_ARENA_BYTES = 64 << 20, OPS_PATH_MAX = DATADIR_PATH_MAX };
 
 struct ops {
     struct sql *db;

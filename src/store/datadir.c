@@ -1,24 +1,9 @@
 /* datadir: where things lie, and opening them in the one right way. */
 #include "store/datadir.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 #include "store/migrate.h"
-
-enum err datadir_prepare(const char *dir, struct err_info *info)
-{
-    struct stat st;
-    if (mkdir(dir, 0700) == 0)
-        return ERR_OK;
-    if (errno != EEXIST)
-        return err_set(info, ERR_IO, "the data directory %s cannot be made: %s", dir,
-                       strerror(errno));
-    if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode))
-        return err_set(info, ERR_IO, "%s is not a directory; give another with --data DIR", dir);
-    return ERR_OK;
-}
 
 enum err datadir_path(const char *dir, const char *name, char out[DATADIR_PATH_MAX],
                       struct err_info *info)
@@ -52,20 +37,4 @@ enum err datadir_open_config(const char *dir, struct sql **out, struct err_info 
 enum err datadir_open_ledger(const char *dir, struct sql **out, struct err_info *info)
 {
     return open_one(dir, "ledger.db", SQL_LEDGER, &migrations_ledger, out, info);
-}
-
-enum err datadir_open_vault(const char *dir, struct str key, struct str key_file, struct sql *db,
-                            struct vault **out, struct err_info *info)
-{
-    char path[DATADIR_PATH_MAX];
-    *out = NULL;
-    if (key_file.n >= sizeof path)
-        return err_set(info, ERR_TOO_BIG, "the path of the encryption key file is too long");
-    enum err e = ERR_OK;
-    if (key_file.n)
-        str_copy(path, sizeof path, key_file);
-    else
-        e = datadir_path(dir, "encryption.key", path, info);
-    struct vault_options o = {.key = key, .key_file = path, .key_file_required = key_file.n > 0};
-    return e ? e : vault_open(&o, db, out, info);
 }

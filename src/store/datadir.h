@@ -4,12 +4,10 @@
 #ifndef LYSS_STORE_DATADIR_H
 #define LYSS_STORE_DATADIR_H
 
-#include "store/vault.h"
+#include "store/sql.h"
 
 enum { DATADIR_PATH_MAX = 4096 };
 
-/* Makes the directory, mode 0700, when it is not there (its parents must be). ERR_IO. */
-enum err datadir_prepare(const char *dir, struct err_info *info) MUST_CHECK;
 /* dir/name into out. ERR_TOO_BIG. */
 enum err datadir_path(const char *dir, const char *name, char out[DATADIR_PATH_MAX],
                       struct err_info *info) MUST_CHECK;
@@ -17,8 +15,5 @@ enum err datadir_path(const char *dir, const char *name, char out[DATADIR_PATH_M
 enum err datadir_open_config(const char *dir, struct sql **out, struct err_info *info) MUST_CHECK;
 /* ledger.db, brought up to date. */
 enum err datadir_open_ledger(const char *dir, struct sql **out, struct err_info *info) MUST_CHECK;
-/* key and key_file as set by the operator, empty: encryption.key in dir, made at first start. */
-enum err datadir_open_vault(const char *dir, struct str key, struct str key_file, struct sql *db,
-                            struct vault **out, struct err_info *info) MUST_CHECK;
 
 #endif
