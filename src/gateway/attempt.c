@@ -6,7 +6,7 @@
 #include "core/clock.h"
 #include "core/rng.h"
 #include "gateway/choose.h"
-#include "llm/dialect_openai.h"
+#include "llm/dialect.h"
 #include "net/gunzip.h"
 #include "net/scratch.h"
 
@@ -18,7 +18,7 @@ static enum err write_head(struct request *r, const struct choice *c, size_t len
     struct buf *b = scratch_buf(SCRATCH_CALL_HEAD, 16384);
     const struct channel *ch = c->channel;
     buf_lit(b, "POST ");
-    enum err e = provider_target(ch->provider, &ch->at, r->op, c->upstream, b, info);
+    enum err e = provider_target(ch->provider, &ch->at, r->op, c->upstream, r->stream, b, info);
     if (e)
         return e;
     buf_lit(b, " HTTP/1.1\r\nHost: ");
@@ -108,7 +108,7 @@ static void begin(struct request *r, const struct choice *c)
     if (r->upstream_model)
         str_copy(r->upstream_model, c->upstream.n + 1, c->upstream);
     r->call_live = 1;
-    vitals_started(&r->channel->cell->vitals, loop_now_ms(r->worker->loop));
+    atomic_fetch_add_explicit(&r->channel->cell->in_flight, 1, memory_order_relaxed);
     uint64_t begin_ns = r->attempts == 1 ? p->ready_ns : clock_mono_ns();
     r->last_up_ms = loop_now_ms(r->worker->loop);
     if (!r->last_down_ms)
@@ -146,7 +146,7 @@ void attempt_answer(struct request *r, const struct fault *f)
     struct buf *b = scratch_buf(SCRATCH_REPLY_BODY, 16384);
     char id[37];
     uuid_format(r->id, id);
-    openai_fault_body(b, f, str_make(id, 36));
+    dialect_of(r->dialect)->fault_body(b, f, str_make(id, 36));
     if (buf_failed(b))
         buf_reset(b); /* rather no words than half of them */
     struct buf h;
@@ -184,9 +184,12 @@ void attempt_failed(struct request *r, const struct fault *fault)
         request_free(r);
         return;
     }
+    if (r->call_live) {
+        r->call_live = 0;
+        atomic_fetch_sub_explicit(&r->channel->cell->in_flight, 1, memory_order_relaxed);
+    }
     enum err_class cls = err_class(fault->err);
     bool ours = fault->err == ERR_SHUTDOWN || fault->err == ERR_NOMEM;
-    settle_vitals(r, cls == CLASS_REQUEST || ours ? VITALS_NEUTRAL : VITALS_FAILED);
     if (cls != CLASS_REQUEST && !ours)
         atomic_fetch_add_explicit(&r->channel->cell->errors, 1, memory_order_relaxed);
     if (cls != CLASS_REQUEST) {

@@ -12,7 +12,7 @@
 
 #include "core/alloc.h"
 #include "gateway/demo_parts.h"
-#include "llm/dialect_openai.h"
+#include "llm/dialect.h"
 #include "net/http_server.h"
 
 enum {
@@ -108,7 +108,7 @@ static void reply_error(struct http_conn *c, enum err e, const struct err_info *
 {
     struct buf b;
     buf_init(&b, 4096);
-    openai_error_body(&b, e, info, STR_NULL);
+    dialect_error_body(&dialect_openai, &b, e, info, STR_NULL);
     http_reply(c, err_status(e),
                e == ERR_RATE_LIMITED ? STR("Content-Type: application/json\r\nRetry-After: 2\r\n")
                                      : JSON_HEADERS,
@@ -326,21 +326,24 @@ static void on_body(struct http_conn *c, struct str body)
 static void reply_models(struct http_conn *c, struct str only)
 {
     struct buf b;
-    struct openai_models m;
-    struct str owner = STR("lyss-demo");
+    const struct dialect_row *d = &dialect_openai;
+    struct model_entry m = {.owned_by = STR("lyss-demo"), .name = only};
     buf_init(&b, 8192);
     if (only.n) {
         if (!manner_of(only)) {
             reply_error(c, ERR_MODEL_NOT_FOUND, NULL);
             return;
         }
-        openai_model_one(&b, only, 0, owner);
+        d->model_one(&b, &m);
     } else {
-        openai_models_begin(&m, &b);
-        for (size_t i = 0; i < sizeof manners / sizeof *manners; i++)
-            openai_models_add(&m, manners[i].model, 0, owner);
-        openai_models_add(&m, STR("demo-parallel"), 0, owner);
-        openai_models_end(&m);
+        d->models_begin(&b);
+        for (size_t i = 0; i < sizeof manners / sizeof *manners; i++) {
+            m.name = manners[i].model;
+            d->models_add(&b, &m, i > 0);
+        }
+        m.name = STR("demo-parallel");
+        d->models_add(&b, &m, true);
+        d->models_end(&b, manners[0].model, m.name);
     }
     if (buf_failed(&b))
         reply_error(c, ERR_NOMEM, NULL);

@@ -5,7 +5,7 @@
 
 #include "core/clock.h"
 #include "core/json_write.h"
-#include "llm/dialect_openai.h"
+#include "llm/dialect.h"
 
 #define PAGE_MAX (4u << 20)
 
@@ -136,7 +136,7 @@ void page_serve(struct worker *w, struct http_conn *c, const struct surface *s,
         break;
     case PAGE_METRICS:
         if (!metrics_allowed(w, c)) {
-            openai_error_body(&b, ERR_FORBIDDEN, NULL, STR_NULL);
+            dialect_error_body(&dialect_openai, &b, ERR_FORBIDDEN, NULL, STR_NULL);
             status = 403;
             break;
         }
@@ -161,6 +161,11 @@ static struct str owner(const struct route *r)
     return r->n ? str_c(r->candidates[0].channel->provider->name) : STR("lyss");
 }
 
+static struct model_entry entry(const struct route *r, int64_t since_s)
+{
+    return (struct model_entry){.name = r->name, .owned_by = owner(r), .created_s = since_s};
+}
+
 static int by_name(const void *a, const void *b)
 {
     const struct route *const *x = a, *const *y = b;
@@ -174,6 +179,7 @@ void page_models(struct request *r, const struct api_key *k, bool head)
     struct http_conn *c = r->conn;
     struct err_info info;
     int64_t since_s = r->worker->gateway->started_ms / 1000;
+    const struct dialect_row *d = dialect_of(r->dialect);
     err_info_init(&info);
     buf_init(&b, PAGE_MAX);
     if (r->op == OP_MODEL) {
@@ -185,7 +191,8 @@ void page_models(struct request *r, const struct api_key *k, bool head)
             request_refuse(r, ERR_MODEL_NOT_FOUND, &info);
             return;
         }
-        openai_model_one(&b, route->name, since_s, owner(route));
+        struct model_entry m = entry(route, since_s);
+        d->model_one(&b, &m);
     } else {
         size_t at = 0, n = 0;
         struct str name;
@@ -197,11 +204,12 @@ void page_models(struct request *r, const struct api_key *k, bool head)
                 all[n++] = value;
         if (all && n)
             qsort(all, n, sizeof *all, by_name);
-        struct openai_models m;
-        openai_models_begin(&m, &b);
-        for (size_t i = 0; i < n; i++)
-            openai_models_add(&m, all[i]->name, since_s, owner(all[i]));
-        openai_models_end(&m);
+        d->models_begin(&b);
+        for (size_t i = 0; i < n; i++) {
+            struct model_entry m = entry(all[i], since_s);
+            d->models_add(&b, &m, i > 0);
+        }
+        d->models_end(&b, n ? all[0]->name : STR_NULL, n ? all[n - 1]->name : STR_NULL);
     }
     if (buf_failed(&b) || arena_failed(&r->arena)) {
         buf_release(&b);

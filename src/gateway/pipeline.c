@@ -12,7 +12,7 @@
 #include "core/rng.h"
 #include "gateway/pages.h"
 #include "gateway/surface.h"
-#include "llm/dialect_openai.h"
+#include "llm/dialect.h"
 #include "net/gunzip.h"
 #include "net/scratch.h"
 
@@ -26,12 +26,13 @@ enum step { NEXT, WAIT, DONE };
 
 /* ---- answers of our own ---------------------------------------------------------- */
 
-static void reply_error(struct http_conn *c, struct str id, struct str headers, enum err e,
-                        const struct err_info *info, const char *allow)
+static void reply_error(struct http_conn *c, enum dialect dialect, struct str id,
+                        struct str headers, enum err e, const struct err_info *info,
+                        const char *allow)
 {
     struct buf h;
     struct buf *body = scratch_buf(SCRATCH_REPLY_BODY, ERROR_BODY_MAX);
-    openai_error_body(body, e, info, id);
+    dialect_error_body(dialect_of(dialect), body, e, info, id);
     if (buf_failed(body))
         buf_reset(body); /* rather no words than half of them */
     buf_init(&h, 8192);
@@ -50,7 +51,7 @@ static void reply_error(struct http_conn *c, struct str id, struct str headers, 
 }
 
 /* For what has no request yet. */
-static void refuse_bare(struct http_conn *c, struct str origin, enum err e,
+static void refuse_bare(struct http_conn *c, enum dialect dialect, struct str origin, enum err e,
                         const struct err_info *info, const char *allow)
 {
     struct worker *w = c->server->user;
@@ -62,7 +63,7 @@ static void refuse_bare(struct http_conn *c, struct str origin, enum err e,
     buf_printf(lines, "x-request-id: %s\r\nCache-Control: no-store\r\n", text);
     browser_put_cors(&w->gateway->browser, origin, lines);
     counter_add(&w->metrics.refused, 1);
-    reply_error(c, str_make(text, 36), buf_view(lines), e, info, allow);
+    reply_error(c, dialect, str_make(text, 36), buf_view(lines), e, info, allow);
 }
 
 /* A preflight is answered before any credential is asked for. */
@@ -81,7 +82,7 @@ static void reply_refusal(struct request *r, enum err e, const struct err_info *
     struct http_conn *c = r->conn;
     r->conn = NULL;
     counter_add(&r->worker->metrics.refused, 1);
-    reply_error(c, str_make(id, 36), reply_headers(r, NULL), e, info, NULL);
+    reply_error(c, r->dialect, str_make(id, 36), reply_headers(r, NULL), e, info, NULL);
 }
 
 void request_refuse(struct request *r, enum err e, const struct err_info *info)
@@ -228,7 +229,7 @@ static void on_head(struct http_conn *c, const struct http_head *h)
     if (w->gateway->browser.hosts_n &&
         !browser_host_ok(&w->gateway->browser, http_get(h, HTTP_HOST))) {
         (void)!err_set(&info, ERR_BAD_REQUEST, "This host name is not served here.");
-        refuse_bare(c, STR_NULL, ERR_BAD_REQUEST, &info, NULL);
+        refuse_bare(c, DIALECT_OPENAI, STR_NULL, ERR_BAD_REQUEST, &info, NULL);
         return;
     }
     if (origin.n && str_eq(h->method, STR("OPTIONS"))) {
@@ -240,7 +241,7 @@ static void on_head(struct http_conn *c, const struct http_head *h)
         (void)!err_set(&info, e, "No such path: %.*s",
                        STR_FMT(str_make(h->path.p, h->path.n < 200 ? h->path.n : 200)));
     if (e) {
-        refuse_bare(c, origin, e, &info, e == ERR_METHOD_NOT_ALLOWED ? allow : NULL);
+        refuse_bare(c, s.dialect, origin, e, &info, e == ERR_METHOD_NOT_ALLOWED ? allow : NULL);
         return;
     }
     if (s.page) {
@@ -253,12 +254,12 @@ static void on_head(struct http_conn *c, const struct http_head *h)
     if (!e && op_row(s.op)->has_body)
         e = check_body(w, h, &info);
     if (e) {
-        refuse_bare(c, origin, e, &info, NULL);
+        refuse_bare(c, s.dialect, origin, e, &info, NULL);
         return;
     }
     struct request *r = request_new(w, c, &s, k, digest);
     if (!r) {
-        refuse_bare(c, origin, ERR_NOMEM, &info, NULL);
+        refuse_bare(c, s.dialect, origin, ERR_NOMEM, &info, NULL);
         return;
     }
     if (origin.n) {
@@ -464,7 +465,7 @@ static void on_failed(struct http_conn *c, enum err e, const struct err_info *in
 
 static void on_malformed(struct http_conn *c, enum err e, const struct err_info *info)
 {
-    refuse_bare(c, STR_NULL, e, info, NULL);
+    refuse_bare(c, DIALECT_OPENAI, STR_NULL, e, info, NULL);
 }
 
 static void on_sent(struct http_conn *c)

@@ -6,7 +6,8 @@
 
 #include "core/alloc.h"
 #include "core/clock.h"
-#include "llm/dialect_openai.h"
+#include "core/rng.h"
+#include "llm/dialect.h"
 #include "net/gunzip.h"
 #include "net/scratch.h"
 #include "net/sse.h"
@@ -172,10 +173,14 @@ void relay_break(struct request *r, enum ledger_state state, enum err e,
         buf_init(&b, 16384);
         uint32_t tokens = r->tap.has_usage ? (uint32_t)usage_output_tokens(&r->tap.usage)
                                            : estimate_tokens(&r->tap.out);
-        if (fault)
-            openai_fault_event(&b, r->op, fault, tokens, r->tap.next_sequence);
-        else
-            openai_error_event(&b, r->op, e, info, tokens, r->tap.next_sequence);
+        char id[37];
+        uuid_format(r->id, id);
+        if (!fault) {
+            fault_from_err(&own, e, info);
+            fault = &own;
+        }
+        dialect_of(r->dialect)
+            ->fault_event(&b, r->op, fault, tokens, r->tap.next_sequence, str_make(id, 36));
         struct http_conn *c = r->conn;
         r->conn = NULL;
         if (!r->torn && r->stream && !buf_failed(&b))
@@ -599,7 +604,7 @@ static void on_deadline(struct deadline *d)
         timed_out(r);
         return;
     }
-    if (ping_due(r) <= now_ms && !relay_send_down(r, OPENAI_PING, false))
+    if (ping_due(r) <= now_ms && !relay_send_down(r, dialect_of(r->dialect)->ping, false))
         return;
     relay_set_deadline(r);
 }

@@ -4,7 +4,6 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "gateway/request.h"
-#include "llm/dialect_openai.h"
 
 #define ERROR_BODY_MAX 65536
 

@@ -120,6 +120,7 @@ static void clear(struct fault *f)
     f->status = 502;
     f->kind = 0;
     f->retry_ms = 0;
+    f->offset = -1;
     f->message[0] = f->type[0] = f->code[0] = f->param[0] = 0;
 }
 
@@ -161,6 +162,7 @@ void fault_from_err(struct fault *f, enum err err, const struct err_info *info)
     f->retry_ms = info ? info->retry_ms : 0;
     str_copy(f->message, sizeof f->message,
              str_c(info && info->text[0] ? info->text : err_text(err)));
+    f->offset = info ? info->offset : -1;
     if (info)
         str_copy(f->param, sizeof f->param, str_c(info->field));
 }

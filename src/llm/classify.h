@@ -21,7 +21,8 @@ struct fault {
     int status;       /* what the caller gets, should this be the last attempt */
     unsigned kind;    /* FAULT_… */
     int64_t retry_ms; /* the upstream's own word on when to come back, 0: none */
-    char message[384], type[64], code[64], param[96]; /* scrubbed; may be empty */
+    int64_t offset;   /* of an error of ours: where in the caller's body, -1: none */
+    char message[512], type[64], code[64], param[96]; /* scrubbed; may be empty */
 };
 
 struct fault_headers {

@@ -1,5 +1,5 @@
 /* dialect_openai: errors as the official SDKs expect them, and the model list. */
-#include "llm/dialect_openai.h"
+#include "llm/dialect.h"
 
 #include <stdio.h>
 
@@ -65,22 +65,13 @@ struct saying {
     char lower[32];
 };
 
-static void say_err(struct saying *s, enum err e, const struct err_info *info)
-{
-    *s = (struct saying){.err = e, .offset = -1};
-    s->message = info && info->text[0] ? info->text : err_text(e);
-    s->type = type_of(e);
-    s->code = code_of(e, s->lower);
-    s->param = info && info->field[0] ? info->field : NULL;
-    if (info)
-        s->offset = info->offset;
-}
-
 /* Only of a refused request does the upstream's own error object reach the caller, and of a
  * throttle its words; the rest is between Lyss and the upstream. */
 static void say_fault(struct saying *s, const struct fault *f)
 {
-    say_err(s, f->err, NULL);
+    *s = (struct saying){.err = f->err, .offset = f->offset, .message = err_text(f->err)};
+    s->type = type_of(f->err);
+    s->code = code_of(f->err, s->lower);
     if (f->err == ERR_UPSTREAM_KEY)
         return;
     if (f->message[0])
@@ -156,67 +147,67 @@ static void put_event(struct buf *out, enum llm_op op, const struct saying *s, u
     buf_lit(out, "\n\n");
 }
 
-void openai_error_body(struct buf *out, enum err e, const struct err_info *info,
-                       struct str request_id)
+static int fault_status(const struct fault *f)
 {
-    struct saying s;
-    say_err(&s, e, info);
-    put_body(out, &s, request_id);
+    return f->status;
 }
 
-void openai_fault_body(struct buf *out, const struct fault *f, struct str request_id)
+static void fault_body(struct buf *out, const struct fault *f, struct str request_id)
 {
     struct saying s;
     say_fault(&s, f);
     put_body(out, &s, request_id);
 }
 
-void openai_fault_event(struct buf *out, enum llm_op op, const struct fault *f, uint64_t tokens,
-                        uint32_t sequence)
+static void fault_event(struct buf *out, enum llm_op op, const struct fault *f, uint64_t tokens,
+                        uint32_t sequence, struct str request_id)
 {
     struct saying s;
+    (void)request_id;
     say_fault(&s, f);
-    put_event(out, op, &s, tokens, sequence);
-}
-
-void openai_error_event(struct buf *out, enum llm_op op, enum err e, const struct err_info *info,
-                        uint64_t tokens, uint32_t sequence)
-{
-    struct saying s;
-    say_err(&s, e, info);
     put_event(out, op, &s, tokens, sequence);
 }
 
 /* ---- models --------------------------------------------------------------- */
 
-void openai_model_one(struct buf *out, struct str name, int64_t created_s, struct str owned_by)
+static void model_one(struct buf *out, const struct model_entry *m)
 {
     struct json_writer w;
     json_writer_init(&w, out);
     json_open_object(&w);
-    json_field_string(&w, "id", name);
+    json_field_string(&w, "id", m->name);
     json_field_string(&w, "object", STR("model"));
-    json_field_i64(&w, "created", created_s);
-    json_field_string(&w, "owned_by", owned_by);
+    json_field_i64(&w, "created", m->created_s);
+    json_field_string(&w, "owned_by", m->owned_by);
     json_close_object(&w);
 }
 
-void openai_models_begin(struct openai_models *m, struct buf *out)
+static void models_begin(struct buf *out)
 {
-    *m = (struct openai_models){.out = out};
     buf_lit(out, "{\"object\":\"list\",\"data\":[");
 }
 
-void openai_models_add(struct openai_models *m, struct str name, int64_t created_s,
-                       struct str owned_by)
+static void models_add(struct buf *out, const struct model_entry *m, bool any)
 {
-    if (m->any)
-        buf_char(m->out, ',');
-    m->any = true;
-    openai_model_one(m->out, name, created_s, owned_by);
+    if (any)
+        buf_char(out, ',');
+    model_one(out, m);
 }
 
-void openai_models_end(struct openai_models *m)
+static void models_end(struct buf *out, struct str first, struct str last)
 {
-    buf_lit(m->out, "]}");
+    (void)first;
+    (void)last;
+    buf_lit(out, "]}");
 }
+
+const struct dialect_row dialect_openai = {
+    .fault_status = fault_status,
+    .fault_body = fault_body,
+    .fault_event = fault_event,
+    .ping = STR(": ping\n\n"),
+    .models_begin = models_begin,
+    .models_add = models_add,
+    .models_end = models_end,
+    .model_one = model_one,
+};

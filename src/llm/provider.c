@@ -8,6 +8,13 @@
     (OP_BIT(OP_CHAT) | OP_BIT(OP_COMPLETIONS) | OP_BIT(OP_EMBEDDINGS) | OP_BIT(OP_RESPONSES) |     \
      OP_BIT(OP_MODELS))
 
+static enum err deepseek_target(const struct endpoint *at, enum llm_op op, struct str model,
+                                bool stream, struct buf *out, struct err_info *info);
+static enum err anthropic_target(const struct endpoint *at, enum llm_op op, struct str model,
+                                 bool stream, struct buf *out, struct err_info *info);
+static enum err gemini_target(const struct endpoint *at, enum llm_op op, struct str model,
+                              bool stream, struct buf *out, struct err_info *info);
+
 /* https://api-docs.deepseek.com: knows max_tokens only; JSON mode without a schema; while thinking,
  * which is its default, it refuses a forced tool. */
 static const struct quirk deepseek_quirks[] = {
@@ -28,8 +35,22 @@ static const struct provider rows[] = {
      .title = "DeepSeek",
      .base_url = "https://api.deepseek.com",
      .auth = AUTH_BEARER,
-     .ops = OP_BIT(OP_CHAT) | OP_BIT(OP_MODELS),
-     .quirks = deepseek_quirks},
+     .ops = OP_BIT(OP_CHAT) | OP_BIT(OP_MESSAGES) | OP_BIT(OP_MODELS),
+     .quirks = deepseek_quirks,
+     .target = deepseek_target},
+    {.name = "anthropic",
+     .title = "Anthropic",
+     .base_url = "https://api.anthropic.com",
+     .auth = AUTH_X_API_KEY,
+     .ops = OP_BIT(OP_MESSAGES) | OP_BIT(OP_COUNT_TOKENS) | OP_BIT(OP_MODELS),
+     .target = anthropic_target},
+    {.name = "gemini",
+     .title = "Google Gemini",
+     .base_url = "https://generativelanguage.googleapis.com",
+     .auth = AUTH_X_GOOG_API_KEY,
+     .ops = OP_BIT(OP_GENERATE) | OP_BIT(OP_GEMINI_COUNT) | OP_BIT(OP_GEMINI_EMBED) |
+            OP_BIT(OP_GEMINI_EMBEDS) | OP_BIT(OP_MODELS),
+     .target = gemini_target},
     {.name = "azure-openai",
      .title = "Azure OpenAI",
      .auth = AUTH_API_KEY,
@@ -79,21 +100,81 @@ bool provider_segment_ok(struct str s)
     return true;
 }
 
+static enum err put_path(enum llm_op op, struct str model, struct buf *out, struct err_info *info)
+{
+    buf_str(out, str_c(op_row(op)->path));
+    if (op != OP_MODEL)
+        return ERR_OK;
+    if (!provider_segment_ok(model))
+        return err_set(info, ERR_INVALID, "the model's name cannot be part of a path");
+    buf_str(out, model);
+    return ERR_OK;
+}
+
+/* Prefix and path, with `version` between where the operator's base URL does not end in one. */
+static enum err versioned(const struct endpoint *at, const char *version, enum llm_op op,
+                          struct str model, struct buf *out, struct err_info *info)
+{
+    buf_str(out, at->prefix);
+    if (!str_ends(at->prefix, STR("/v1")) && !str_ends(at->prefix, STR("/v1beta")))
+        buf_str(out, str_c(version));
+    return put_path(op, model, out, info);
+}
+
+/* https://docs.anthropic.com/en/api/messages */
+static enum err anthropic_target(const struct endpoint *at, enum llm_op op, struct str model,
+                                 bool stream, struct buf *out, struct err_info *info)
+{
+    (void)stream;
+    return versioned(at, "/v1", op, model, out, info);
+}
+
+/* https://api-docs.deepseek.com/guides/anthropic_api */
+static enum err deepseek_target(const struct endpoint *at, enum llm_op op, struct str model,
+                                bool stream, struct buf *out, struct err_info *info)
+{
+    (void)stream;
+    buf_str(out, at->prefix);
+    if (op == OP_MESSAGES)
+        buf_lit(out, "/anthropic/v1");
+    return put_path(op, model, out, info);
+}
+
+/* https://ai.google.dev/api/generate-content: the model is a segment of the path. */
+static enum err gemini_target(const struct endpoint *at, enum llm_op op, struct str model,
+                              bool stream, struct buf *out, struct err_info *info)
+{
+    static const struct str models = STR("models/"), tuned = STR("tunedModels/");
+    if (!op_by_path(op))
+        return versioned(at, "/v1beta", op, model, out, info);
+    struct str kind = str_starts(model, tuned) ? tuned : models;
+    if (str_starts(model, kind))
+        model = str_from(model, kind.n);
+    if (!provider_segment_ok(model))
+        return err_set(info, ERR_INVALID, "the model's name cannot be part of a path");
+    buf_str(out, at->prefix);
+    if (!str_ends(at->prefix, STR("/v1")) && !str_ends(at->prefix, STR("/v1beta")))
+        buf_lit(out, "/v1beta");
+    buf_char(out, '/');
+    buf_str(out, kind);
+    buf_str(out, model);
+    if (op == OP_GENERATE && stream)
+        buf_lit(out, ":streamGenerateContent?alt=sse");
+    else
+        buf_str(out, str_c(op_row(op)->path));
+    return ERR_OK;
+}
+
 enum err provider_target(const struct provider *p, const struct endpoint *at, enum llm_op op,
-                         struct str model, struct buf *out, struct err_info *info)
+                         struct str model, bool stream, struct buf *out, struct err_info *info)
 {
     if (p->target) {
-        enum err e = p->target(at, op, model, out, info);
+        enum err e = p->target(at, op, model, stream, out, info);
         return e ? e : buf_failed(out) ? ERR_NOMEM : ERR_OK;
     }
     buf_str(out, at->prefix);
-    buf_str(out, str_c(op_row(op)->path));
-    if (op == OP_MODEL) {
-        if (!provider_segment_ok(model))
-            return err_set(info, ERR_INVALID, "the model's name cannot be part of a path");
-        buf_str(out, model);
-    }
-    return buf_failed(out) ? ERR_NOMEM : ERR_OK;
+    enum err e = put_path(op, model, out, info);
+    return e ? e : buf_failed(out) ? ERR_NOMEM : ERR_OK;
 }
 
 enum err provider_auth_header(const struct provider *p, const struct secret *secret,
@@ -105,10 +186,13 @@ enum err provider_auth_header(const struct provider *p, const struct secret *sec
     for (size_t i = 0; i < s.n; i++)
         if (s.p[i] <= ' ' || s.p[i] >= 0x7F)
             return ERR_INVALID;
-    if (p->auth == AUTH_BEARER)
-        buf_lit(out, "Authorization: Bearer ");
-    else
-        buf_lit(out, "api-key: ");
+    static const char *const fields[] = {
+        [AUTH_BEARER] = "Authorization: Bearer ",
+        [AUTH_API_KEY] = "api-key: ",
+        [AUTH_X_API_KEY] = "x-api-key: ",
+        [AUTH_X_GOOG_API_KEY] = "x-goog-api-key: ",
+    };
+    buf_str(out, str_c(fields[p->auth]));
     buf_str(out, s);
     buf_lit(out, "\r\n");
     return buf_failed(out) ? ERR_NOMEM : ERR_OK;

@@ -13,7 +13,7 @@
 #include "llm/op.h"
 #include "llm/quirk.h"
 
-enum auth_style { AUTH_NONE, AUTH_BEARER /* Authorization */, AUTH_API_KEY /* api-key */ };
+enum auth_style { AUTH_NONE, AUTH_BEARER, AUTH_API_KEY, AUTH_X_API_KEY, AUTH_X_GOOG_API_KEY };
 
 /* A channel's place, as the provider needs it. Borrowed. */
 struct endpoint {
@@ -25,7 +25,6 @@ struct provider {
     const char *name;
     const char *title;    /* for people */
     const char *base_url; /* NULL: each channel must give its own */
-    enum wire wire;
     enum auth_style auth;
     bool auth_optional;         /* a channel may be without a credential */
     bool in_process;            /* reached by a socketpair, never by address */
@@ -34,8 +33,8 @@ struct provider {
     uint8_t estimate_percent;   /* real tokens by estimated ones, measured; 0: 100 */
     const char *stream_options_since; /* dated api-versions before this one refuse stream_options */
     /* Appends the request target; NULL: prefix + the operation's path. */
-    enum err (*target)(const struct endpoint *at, enum llm_op op, struct str model, struct buf *out,
-                       struct err_info *info);
+    enum err (*target)(const struct endpoint *at, enum llm_op op, struct str model, bool stream,
+                       struct buf *out, struct err_info *info);
     /* Checks a channel's endpoint beyond its prefix; NULL: it takes no api_version. */
     enum err (*check)(const struct endpoint *at, struct err_info *info);
 };
@@ -53,9 +52,11 @@ static inline bool provider_serves(const struct provider *p, enum llm_op op)
 /* Can s stand as one segment of a path, unescaped? */
 bool provider_segment_ok(struct str s);
 /* Appends the request target (path and query) of a call. model: the upstream's name for it (a path
- * segment with some providers). ERR_INVALID: a model that cannot be a path segment; ERR_NOMEM. */
+ * segment with some providers). stream: of Gemini, where the path says so. ERR_INVALID: a model
+ * that cannot be a path segment; ERR_NOMEM. */
 enum err provider_target(const struct provider *p, const struct endpoint *at, enum llm_op op,
-                         struct str model, struct buf *out, struct err_info *info) MUST_CHECK;
+                         struct str model, bool stream, struct buf *out,
+                         struct err_info *info) MUST_CHECK;
 /* Appends the credential's header line with CR LF; nothing for an empty secret. ERR_INVALID: the
  * secret holds a byte that a header cannot. */
 enum err provider_auth_header(const struct provider *p, const struct secret *secret,

@@ -52,9 +52,10 @@ static enum err v1_target(const struct endpoint *at, enum llm_op op, struct str 
     return ERR_OK;
 }
 
-enum err azure_target(const struct endpoint *at, enum llm_op op, struct str model, struct buf *out,
-                      struct err_info *info)
+enum err azure_target(const struct endpoint *at, enum llm_op op, struct str model, bool stream,
+                      struct buf *out, struct err_info *info)
 {
+    (void)stream;
     bool dated = is_date(at->api_version) && !ends_in_v1(at->prefix);
     bool in_path = op == OP_MODEL || (dated && op != OP_RESPONSES && op != OP_MODELS);
     if (in_path && !provider_segment_ok(model))

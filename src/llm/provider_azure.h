@@ -4,8 +4,8 @@
 
 #include "llm/provider.h"
 
-enum err azure_target(const struct endpoint *at, enum llm_op op, struct str model, struct buf *out,
-                      struct err_info *info) MUST_CHECK;
+enum err azure_target(const struct endpoint *at, enum llm_op op, struct str model, bool stream,
+                      struct buf *out, struct err_info *info) MUST_CHECK;
 enum err azure_check(const struct endpoint *at, struct err_info *info) MUST_CHECK;
 
 #endif

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "llm/dialect_openai.h"
+#include "llm/dialect.h"
 #include "llm/wire_openai_response.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -16,10 +16,10 @@ static void check_saying(const struct fault *f, enum llm_op op)
     struct buf b;
     buf_init(&b, 1 << 20);
     must(f->err != ERR_OK && f->status >= 400 && f->status <= 599);
-    openai_fault_body(&b, f, STR("id"));
+    dialect_openai.fault_body(&b, f, STR("id"));
     must(json_parse(&d, buf_view(&b), NULL) == ERR_OK);
     buf_reset(&b);
-    openai_fault_event(&b, op, f, 3, 4);
+    dialect_openai.fault_event(&b, op, f, 3, 4, STR("id"));
     struct str s = buf_view(&b);
     must(str_ends(s, STR("\n\n")));
     s = str_from(s, (size_t)str_find(s, STR("data: ")) + 6);

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "llm/dialect_openai.h"
+#include "llm/dialect.h"
 #include "llm/provider.h"
 
 static void builds_targets(void **state)
@@ -41,7 +41,7 @@ static void builds_targets(void **state)
         struct endpoint at = {str_c(t[i].prefix), str_c(t[i].version)};
         buf_init(&b, 1024);
         enum err e = provider_target(provider_find(str_c(t[i].provider)), &at, t[i].op,
-                                     str_c(t[i].model), &b, NULL);
+                                     str_c(t[i].model), false, &b, NULL);
         assert_int_equal(e, t[i].want ? ERR_OK : ERR_INVALID);
         if (t[i].want)
             assert_string_equal(b.p, t[i].want);
@@ -210,13 +210,13 @@ static void says_it_in_the_dialect(void **state)
     enum err e = err_set(&info, ERR_INVALID, "model is given twice");
     str_copy(info.field, sizeof info.field, STR("model"));
     info.offset = 13;
-    openai_error_body(&b, e, &info, STR("req-1"));
+    dialect_error_body(&dialect_openai, &b, e, &info, STR("req-1"));
     assert_string_equal(b.p,
                         "{\"error\":{\"message\":\"model is given twice (at byte 13)\",\"type\":"
                         "\"invalid_request_error\",\"param\":\"model\",\"code\":\"invalid_value\","
                         "\"offset\":13,\"request_id\":\"req-1\"}}");
     buf_reset(&b);
-    openai_error_body(&b, ERR_UNAUTHORIZED, NULL, STR_NULL);
+    dialect_error_body(&dialect_openai, &b, ERR_UNAUTHORIZED, NULL, STR_NULL);
     assert_string_equal(b.p,
                         "{\"error\":{\"message\":\"missing or invalid API key\",\"type\":"
                         "\"authentication_error\",\"param\":null,\"code\":\"invalid_api_key\"}}");
@@ -225,23 +225,25 @@ static void says_it_in_the_dialect(void **state)
         &f, STR("openai"), 400, NULL,
         STR("{\"error\":{\"message\":\"bad \\\"n\\\"\",\"type\":\"t\",\"param\":\"n\","
             "\"code\":\"c\"}}"));
-    openai_fault_body(&b, &f, STR_NULL);
+    dialect_openai.fault_body(&b, &f, STR_NULL);
     assert_string_equal(b.p,
                         "{\"error\":{\"message\":\"bad \\\"n\\\"\",\"type\":\"t\",\"param\":\"n\","
                         "\"code\":\"c\"}}");
     buf_reset(&b);
     fault_from_response(&f, STR("openai"), 401, NULL, STR("{\"error\":{\"message\":\"secret\"}}"));
-    openai_fault_body(&b, &f, STR_NULL);
+    dialect_openai.fault_body(&b, &f, STR_NULL);
     assert_null(strstr(b.p, "secret\""));
     assert_non_null(strstr(b.p, "provider_credential_error"));
     buf_reset(&b);
-    openai_error_event(&b, OP_CHAT, ERR_UPSTREAM_INCOMPLETE, NULL, 7, 0);
+    fault_from_err(&f, ERR_UPSTREAM_INCOMPLETE, NULL);
+    dialect_openai.fault_event(&b, OP_CHAT, &f, 7, 0, STR_NULL);
     assert_string_equal(b.p,
                         "data: {\"error\":{\"message\":\"the upstream's answer ended before it was "
                         "complete\",\"type\":\"server_error\",\"param\":null,\"code\":"
                         "\"upstream_incomplete\",\"retryable\":true,\"tokens\":7}}\n\n");
     buf_reset(&b);
-    openai_error_event(&b, OP_RESPONSES, ERR_UPSTREAM_TIMEOUT, NULL, 0, 9);
+    fault_from_err(&f, ERR_UPSTREAM_TIMEOUT, NULL);
+    dialect_openai.fault_event(&b, OP_RESPONSES, &f, 0, 9, STR_NULL);
     assert_true(
         str_starts(buf_view(&b), STR("event: error\ndata: {\"type\":\"error\",\"sequence_number\":"
                                      "9,\"code\":\"upstream_timeout\",")));
@@ -251,12 +253,13 @@ static void says_it_in_the_dialect(void **state)
 static void lists_models(void **state)
 {
     struct buf b;
-    struct openai_models m;
+    struct model_entry one = {.name = STR("a\"b"), .created_s = 5, .owned_by = STR("lyss")};
+    struct model_entry two = {.name = STR("c"), .created_s = 5, .owned_by = STR("lyss")};
     buf_init(&b, 4096);
-    openai_models_begin(&m, &b);
-    openai_models_add(&m, STR("a\"b"), 5, STR("lyss"));
-    openai_models_add(&m, STR("c"), 5, STR("lyss"));
-    openai_models_end(&m);
+    dialect_openai.models_begin(&b);
+    dialect_openai.models_add(&b, &one, false);
+    dialect_openai.models_add(&b, &two, true);
+    dialect_openai.models_end(&b, one.name, two.name);
     assert_string_equal(b.p,
                         "{\"object\":\"list\",\"data\":[{\"id\":\"a\\\"b\",\"object\":\"model\","
                         "\"created\":5,\"owned_by\":\"lyss\"},{\"id\":\"c\",\"object\":\"model\","
