@@ -108,7 +108,7 @@ static void begin(struct request *r, const struct choice *c)
     if (r->upstream_model)
         str_copy(r->upstream_model, c->upstream.n + 1, c->upstream);
     r->call_live = 1;
-    atomic_fetch_add_explicit(&r->channel->cell->in_flight, 1, memory_order_relaxed);
+    vitals_started(&r->channel->cell->vitals, loop_now_ms(r->worker->loop));
     uint64_t begin_ns = r->attempts == 1 ? p->ready_ns : clock_mono_ns();
     r->last_up_ms = loop_now_ms(r->worker->loop);
     if (!r->last_down_ms)
@@ -184,12 +184,9 @@ void attempt_failed(struct request *r, const struct fault *fault)
         request_free(r);
         return;
     }
-    if (r->call_live) {
-        r->call_live = 0;
-        atomic_fetch_sub_explicit(&r->channel->cell->in_flight, 1, memory_order_relaxed);
-    }
     enum err_class cls = err_class(fault->err);
     bool ours = fault->err == ERR_SHUTDOWN || fault->err == ERR_NOMEM;
+    settle_vitals(r, cls == CLASS_REQUEST || ours ? VITALS_NEUTRAL : VITALS_FAILED);
     if (cls != CLASS_REQUEST && !ours)
         atomic_fetch_add_explicit(&r->channel->cell->errors, 1, memory_order_relaxed);
     if (cls != CLASS_REQUEST) {

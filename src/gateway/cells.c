@@ -2,6 +2,7 @@
 #include "gateway/cells.h"
 
 #include "core/alloc.h"
+#include "core/clock.h"
 
 struct entry {
     struct channel_cell cell; /* first */
@@ -41,6 +42,7 @@ struct channel_cell *cells_channel(struct cells *c, int64_t id, struct str name)
     if (!e)
         return NULL;
     e->cell.id = id;
+    vitals_init(&e->cell.vitals, clock_mono_ms());
     str_copy(e->cell.name, sizeof e->cell.name, name);
     e->next = first;
     c->count++;

@@ -8,12 +8,13 @@
 #include <stdatomic.h>
 
 #include "core/err.h"
+#include "gateway/vitals.h"
 
 /* What a channel is doing and has done. */
 struct channel_cell {
     int64_t id;
     char name[64]; /* the latest, for metrics; written by the builder only before publication */
-    _Atomic int32_t in_flight;
+    struct vitals vitals; /* for balancing and health */
     _Atomic uint64_t requests, errors, in_tokens, out_tokens;
     _Atomic uint64_t last_ok_ms, last_error_ms; /* monotonic; 0: never */
 };

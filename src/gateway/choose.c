@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "core/rng.h"
+#include "gateway/cells.h"
 
 static bool tried(const struct request_plan *p, int64_t channel_id, int64_t credential_id)
 {
@@ -55,6 +56,7 @@ bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons 
     struct contender tier[CANDIDATES_MAX];
     unsigned index[CANDIDATES_MAX], n = 0;
     struct route route;
+    struct balance_ask ask = {.now_ms = loop_now_ms(w->loop), .est_in = r->estimate_in};
     int priority = INT_MIN;
     *why = (struct reasons){0};
     const struct api_key *k = snapshot_key(w->snapshot, r->plan->key_digest);
@@ -78,8 +80,9 @@ bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons 
             n = 0;
         }
         index[n] = i;
-        tier[n++] = (struct contender){c->channel->id, c->weight == ROW_NULL ? c->channel->weight
-                                                                             : (double)c->weight};
+        tier[n++] = balance_contender(
+            c->channel->id, c->weight == ROW_NULL ? c->channel->weight : (double)c->weight,
+            &c->channel->cell->vitals, ask.now_ms);
     }
     if (!n)
         return false;
@@ -87,7 +90,7 @@ bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons 
     const struct balance *algorithm = route.algorithm;
     if (algorithm->stateful && !(state = worker_balance_state(w, r->tenant_id, route.name)))
         algorithm = balance_default();
-    const struct candidate *c = &route.candidates[index[algorithm->pick(state, tier, n)]];
+    const struct candidate *c = &route.candidates[index[algorithm->pick(state, &ask, tier, n)]];
     out->channel = c->channel;
     out->credential = untried(r->plan, c->channel);
     out->upstream = c->upstream.n ? c->upstream : r->model;

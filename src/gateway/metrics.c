@@ -96,8 +96,8 @@ static void put_channel(struct channel_cell *cell, void *ctx)
 {
     struct channel_pass *p = ctx;
     struct metrics_label l[] = {LABEL("channel", str_c(cell->name))};
-    if (p->offset == offsetof(struct channel_cell, in_flight)) {
-        metrics_text_i64(p->b, p->name, l, 1, atomic_load(&cell->in_flight));
+    if (p->offset == offsetof(struct channel_cell, vitals.in_flight)) {
+        metrics_text_i64(p->b, p->name, l, 1, vitals_in_flight(&cell->vitals));
         return;
     }
     const _Atomic uint64_t *v = (const void *)((const char *)cell + p->offset);
@@ -119,7 +119,7 @@ static void put_channels(struct gateway *g, struct buf *b)
         size_t offset;
     } rows[] = {
         {"lyss_channel_in_flight", "gauge", "Calls under way.",
-         offsetof(struct channel_cell, in_flight)},
+         offsetof(struct channel_cell, vitals.in_flight)},
         {"lyss_channel_requests_total", "counter", "Requests that a channel ended.",
          offsetof(struct channel_cell, requests)},
         {"lyss_channel_errors_total", "counter", "Calls that failed.",

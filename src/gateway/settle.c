@@ -120,6 +120,36 @@ static void write_log(const struct request *r, const struct ledger_settled *s)
               LOG_I64("output_tokens", s->c.out_text));
 }
 
+void settle_vitals(struct request *r, enum vitals_end end)
+{
+    if (!r->call_live)
+        return;
+    r->call_live = 0;
+    bool estimated;
+    struct ledger_counters c = counters(r, &estimated);
+    uint64_t begun = r->attempt_ns, first = r->first_content_ns, now = clock_mono_ns();
+    uint64_t ttft_ms = first > begun ? (first - begun + 999999) / 1000000 : 0;
+    uint64_t out = (uint64_t)(c.out_text + c.out_reasoning + c.audio_out);
+    vitals_finished(&r->channel->cell->vitals, loop_now_ms(r->worker->loop), end,
+                    ttft_ms < UINT32_MAX ? (uint32_t)ttft_ms : UINT32_MAX,
+                    (uint64_t)c.in_uncached + out, out, (now - begun) / 1000000);
+}
+
+/* What an end says of the channel. */
+static enum vitals_end vitals_end_of(enum ledger_state state, enum err e)
+{
+    switch (state) {
+    case LEDGER_COMPLETED:
+        return VITALS_OK;
+    case LEDGER_UPSTREAM_ERROR:
+    case LEDGER_INCOMPLETE:
+    case LEDGER_TIMEOUT:
+        return e == ERR_NOMEM || err_class(e) == CLASS_REQUEST ? VITALS_NEUTRAL : VITALS_FAILED;
+    default:
+        return VITALS_NEUTRAL;
+    }
+}
+
 void request_settle(struct request *r, enum ledger_state state, int status, enum err e)
 {
     assert(r->admitted && !r->settled);
@@ -155,8 +185,5 @@ void request_settle(struct request *r, enum ledger_state state, int status, enum
     journal_settled(r->worker->ring, &s);
     count(r, &s);
     write_log(r, &s);
-    if (r->call_live) {
-        r->call_live = 0;
-        atomic_fetch_sub_explicit(&r->channel->cell->in_flight, 1, memory_order_relaxed);
-    }
+    settle_vitals(r, vitals_end_of(state, e));
 }

@@ -1,6 +1,8 @@
 /* balance: the table of algorithms. */
 #include "gateway/balance/balance.h"
 
+const struct balance_objective balance_objective_default = {1, 1, 0, 1, 1};
+
 static const struct balance *const table[] = {&balance_weighted_random, &balance_round_robin};
 
 const struct balance *balance_find(struct str name)
@@ -14,4 +16,17 @@ const struct balance *balance_find(struct str name)
 const struct balance *balance_default(void)
 {
     return &balance_weighted_random;
+}
+
+struct contender balance_contender(int64_t id, double weight, struct vitals *vitals,
+                                   uint64_t now_ms)
+{
+    return (struct contender){
+        .id = id,
+        .weight = weight,
+        .effective = vitals ? vitals_weight(vitals, weight, now_ms) : weight,
+        .vitals = vitals,
+        .price_pusd = PRICE_UNKNOWN,
+        .headroom = 1,
+    };
 }

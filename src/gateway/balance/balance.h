@@ -1,16 +1,38 @@
 /* balance: how one of several equal candidates is chosen. One const row an algorithm.
  *
  * The caller has filtered: every contender is eligible and of the same priority
- * tier.  A picker is pure but for its state, which belongs to the calling
- * worker, and never blocks. */
+ * tier.  A picker looks at what it is given and at the channels' vitals; its own
+ * state, if any, belongs to the calling worker.  It never blocks. */
 #ifndef LYSS_GATEWAY_BALANCE_H
 #define LYSS_GATEWAY_BALANCE_H
 
 #include "core/str.h"
+#include "gateway/vitals.h"
 
+#define PRICE_UNKNOWN (-1)
+
+/* What of a channel counts when one is chosen. */
 struct contender {
-    int64_t id;    /* of the channel */
-    double weight; /* effective, > 0 */
+    int64_t id;            /* of the channel */
+    double weight;         /* as configured, > 0 */
+    double effective;      /* weight × success × slow start, > 0 */
+    struct vitals *vitals; /* NULL: nothing is known of it */
+    int64_t price_pusd;    /* expected of this request, in pico-USD; PRICE_UNKNOWN */
+    double headroom;       /* share of its limits that is free, 0 … 1; 1 where nothing is known */
+};
+
+/* What `adaptive` weighs: exponents of the factors of its score; 0: does not matter. */
+struct balance_objective {
+    float success, ttft, rate, price, headroom;
+};
+extern const struct balance_objective balance_objective_default;
+
+/* What of the request counts. */
+struct balance_ask {
+    uint64_t now_ms;                           /* monotonic */
+    uint64_t hash;                             /* of the user, session or prompt prefix; 0: none */
+    uint32_t est_in, est_out;                  /* tokens */
+    const struct balance_objective *objective; /* NULL: the default */
 };
 
 /* What an algorithm remembers of one route, on one worker. Zero to begin. */
@@ -24,13 +46,18 @@ struct balance_state {
 struct balance {
     const char *name;
     bool stateful;
-    /* Index of the chosen one; n >= 1. state is NULL for stateless algorithms. */
-    unsigned (*pick)(struct balance_state *state, const struct contender *c, unsigned n);
+    /* Index of the chosen one; n is 1 … BALANCE_MAX. state is NULL for stateless algorithms. */
+    unsigned (*pick)(struct balance_state *state, const struct balance_ask *ask,
+                     const struct contender *c, unsigned n);
 };
 
 extern const struct balance balance_weighted_random, balance_round_robin;
 
 const struct balance *balance_find(struct str name); /* NULL: no such algorithm */
 const struct balance *balance_default(void);
+
+/* A channel as it stands now, without a price and with full headroom. */
+struct contender balance_contender(int64_t id, double weight, struct vitals *vitals,
+                                   uint64_t now_ms);
 
 #endif

@@ -16,8 +16,10 @@ static double *total(struct balance_state *s, int64_t id)
     return &s->current[s->n++];
 }
 
-static unsigned pick(struct balance_state *state, const struct contender *c, unsigned n)
+static unsigned pick(struct balance_state *state, const struct balance_ask *ask,
+                     const struct contender *c, unsigned n)
 {
+    (void)ask;
     double sum = 0, *best = NULL;
     unsigned chosen = 0;
     for (unsigned i = 0; i < n; i++) {

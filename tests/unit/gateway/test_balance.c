@@ -9,7 +9,8 @@
 #include "core/rng.h"
 #include "gateway/balance/balance.h"
 
-static const struct contender three[] = {{11, 5}, {12, 1}, {13, 2}};
+static const struct contender three[] = {{11, 5, 5}, {12, 1, 1}, {13, 2, 2}};
+static const struct balance_ask ask = {.now_ms = 1};
 
 static void round_robin_is_exact_over_the_sum_of_weights(void **state)
 {
@@ -17,7 +18,7 @@ static void round_robin_is_exact_over_the_sum_of_weights(void **state)
     unsigned got[3] = {0};
     for (int round = 0; round < 50; round++) {
         for (int i = 0; i < 8; i++)
-            got[balance_round_robin.pick(&s, three, 3)]++;
+            got[balance_round_robin.pick(&s, &ask, three, 3)]++;
         assert_int_equal(got[0], 5 * (round + 1));
         assert_int_equal(got[1], 1 * (round + 1));
         assert_int_equal(got[2], 2 * (round + 1));
@@ -29,7 +30,7 @@ static void round_robin_spreads_a_heavy_one(void **state)
     static struct balance_state s;
     unsigned run = 0, longest = 0;
     for (int i = 0; i < 80; i++) {
-        run = balance_round_robin.pick(&s, three, 3) == 0 ? run + 1 : 0;
+        run = balance_round_robin.pick(&s, &ask, three, 3) == 0 ? run + 1 : 0;
         longest = run > longest ? run : longest;
     }
     assert_true(longest <= 3);
@@ -39,10 +40,10 @@ static void round_robin_survives_a_change_of_members(void **state)
 {
     static struct balance_state s;
     for (int i = 0; i < 10; i++)
-        assert_true(balance_round_robin.pick(&s, three, 3) < 3);
+        assert_true(balance_round_robin.pick(&s, &ask, three, 3) < 3);
     unsigned got[2] = {0};
     for (int i = 0; i < 300; i++)
-        got[balance_round_robin.pick(&s, three + 1, 2)]++;
+        got[balance_round_robin.pick(&s, &ask, three + 1, 2)]++;
     assert_true(abs((int)got[0] - 100) <= 3);
 }
 
@@ -52,7 +53,7 @@ static void weighted_random_keeps_to_the_weights(void **state)
     unsigned got[3] = {0};
     rng_seed(42);
     for (int i = 0; i < N; i++)
-        got[balance_weighted_random.pick(NULL, three, 3)]++;
+        got[balance_weighted_random.pick(NULL, &ask, three, 3)]++;
     double chi2 = 0, weights = 8;
     for (int i = 0; i < 3; i++) {
         double expected = N * three[i].weight / weights, d = got[i] - expected;
