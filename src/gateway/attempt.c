@@ -5,12 +5,24 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/rng.h"
-#include "gateway/choose.h"
+#include "gateway/translate.h"
 #include "llm/dialect.h"
 #include "net/gunzip.h"
 #include "net/scratch.h"
 
 /* ---- sending ---------------------------------------------------------------------- */
+
+/* https://docs.anthropic.com/en/api/versioning */
+static void write_anthropic(const struct request_plan *p, struct buf *b)
+{
+    buf_lit(b, "anthropic-version: ");
+    buf_str(b, p->anthropic_version.n ? p->anthropic_version : STR("2023-06-01"));
+    if (p->anthropic_beta.n) {
+        buf_lit(b, "\r\nanthropic-beta: ");
+        buf_str(b, p->anthropic_beta);
+    }
+    buf_lit(b, "\r\n");
+}
 
 static enum err write_head(struct request *r, const struct choice *c, size_t length,
                            struct str *out, struct err_info *info)
@@ -18,7 +30,8 @@ static enum err write_head(struct request *r, const struct choice *c, size_t len
     struct buf *b = scratch_buf(SCRATCH_CALL_HEAD, 16384);
     const struct channel *ch = c->channel;
     buf_lit(b, "POST ");
-    enum err e = provider_target(ch->provider, &ch->at, r->op, c->upstream, r->stream, b, info);
+    enum err e = provider_target(ch->provider, &ch->at, (enum llm_op)r->call_op, c->upstream,
+                                 r->stream, b, info);
     if (e)
         return e;
     buf_lit(b, " HTTP/1.1\r\nHost: ");
@@ -27,6 +40,8 @@ static enum err write_head(struct request *r, const struct choice *c, size_t len
     buf_str(b, secret_expose(&c->credential->header));
     if (r->stream)
         buf_lit(b, "Accept: text/event-stream\r\n");
+    if (op_row((enum llm_op)r->call_op)->dialect == DIALECT_ANTHROPIC)
+        write_anthropic(r->plan, b);
     buf_lit(b, "Content-Type: application/json\r\nAccept-Encoding: identity\r\n"
                "User-Agent: lyss/" LYSS_VERSION "\r\nContent-Length: ");
     buf_u64(b, length);
@@ -37,23 +52,60 @@ static enum err write_head(struct request *r, const struct choice *c, size_t len
     return buf_failed(b) || arena_failed(&r->arena) ? ERR_NOMEM : ERR_OK;
 }
 
+/* The caller's own body with what must differ for this channel. */
+static enum err edit_body(struct request *r, const struct choice *c)
+{
+    struct request_plan *p = r->plan;
+    const struct channel *ch = c->channel;
+    struct openai_edit_plan plan = {
+        .inject_usage = r->stream,
+        .force_stream = r->force_stream,
+        .drop_stream_options = !provider_takes_stream_options(ch->provider, &ch->at),
+        .quirks =
+            op_row((enum llm_op)r->op)->dialect == DIALECT_OPENAI ? ch->provider->quirks : NULL,
+    };
+    if (!str_eq(c->upstream, r->model) || r->deployment.p)
+        plan.upstream_model = c->upstream;
+    return openai_request_edits(&p->body, &plan, &r->arena, &p->edits);
+}
+
+/* Gemini names the model in the path and again in what is to be embedded. */
+static bool names_model_twice(const struct request *r, const struct choice *c)
+{
+    return (r->op == OP_GEMINI_EMBED || r->op == OP_GEMINI_EMBEDS) &&
+           !str_eq(c->upstream, r->model);
+}
+
+static enum err write_body(struct request *r, const struct choice *c, struct str *body,
+                           struct err_info *info)
+{
+    struct request_plan *p = r->plan;
+    enum err e;
+    if (r->call_op != r->op || names_model_twice(r, c)) {
+        p->edits = (struct openai_edits){.n = 0};
+        e = translate_request(r, c, info);
+        *body = buf_view(&p->translated);
+    } else {
+        e = edit_body(r, c);
+        *body = p->body.body;
+    }
+    if (!e && p->strict && p->edits.dropped.n) {
+        e = err_set(info, ERR_INVALID, "x-lyss-strict: %.*s cannot be carried to the provider.",
+                    STR_FMT(p->edits.dropped));
+        p->edits.dropped = STR_NULL;
+    }
+    return e;
+}
+
 static enum err launch(struct request *r, const struct choice *c, struct err_info *info)
 {
     struct worker *w = r->worker;
     struct request_plan *p = r->plan;
     struct channel *ch = c->channel;
-    struct openai_edit_plan plan = {
-        .inject_usage = r->stream,
-        .force_stream = r->force_stream,
-        .drop_stream_options = !provider_takes_stream_options(ch->provider, &ch->at),
-        .quirks = ch->provider->quirks,
-    };
-    if (!str_eq(c->upstream, r->model) || r->deployment.p)
-        plan.upstream_model = c->upstream;
-    enum err e = openai_request_edits(&p->body, &plan, &r->arena, &p->edits);
+    struct str body, head;
+    enum err e = write_body(r, c, &body, info);
     if (e)
         return e;
-    struct str body = p->body.body, head;
     e = write_head(r, c, edits_length(body, p->edits.e, p->edits.n), &head, info);
     if (e)
         return e;
@@ -76,6 +128,7 @@ static void reset_for_attempt(struct request *r)
     r->sse = r->whole = 0;
     r->hold_n = r->hold_events = 0;
     gunzip_free(&r->gunzip);
+    translation_free(&r->translation);
     mem_free(r->tail);
     r->tail = NULL;
     r->tail_n = 0;
@@ -87,6 +140,7 @@ static void reset_for_attempt(struct request *r)
     r->progressed = 0;
     r->progress_tokens = 0;
     openai_stream_init(&r->tap, r->op);
+    p->link = (struct link){0};
 }
 
 static void begin(struct request *r, const struct choice *c)
@@ -100,6 +154,7 @@ static void begin(struct request *r, const struct choice *c)
     p->tried[p->tried_n].channel_id = c->channel->id;
     p->tried[p->tried_n++].credential_id = c->credential->id;
     r->attempts++;
+    r->call_op = (uint8_t)translate_op(r, c->channel, c->upstream);
     reset_for_attempt(r);
     r->ttft_ms = c->channel->ttft_ms;
     r->chunk_ms = c->channel->chunk_ms;
@@ -146,7 +201,8 @@ void attempt_answer(struct request *r, const struct fault *f)
     struct buf *b = scratch_buf(SCRATCH_REPLY_BODY, 16384);
     char id[37];
     uuid_format(r->id, id);
-    dialect_of(r->dialect)->fault_body(b, f, str_make(id, 36));
+    const struct dialect_row *d = dialect_of((enum dialect)r->dialect);
+    d->fault_body(b, f, str_make(id, 36));
     if (buf_failed(b))
         buf_reset(b); /* rather no words than half of them */
     struct buf h;
@@ -156,7 +212,7 @@ void attempt_answer(struct request *r, const struct fault *f)
         buf_printf(&h, "Retry-After: %lld\r\n", (long long)(f->retry_ms + 999) / 1000);
     struct http_conn *c = r->conn;
     r->conn = NULL;
-    http_reply(c, f->status, buf_view(&h), buf_view(b));
+    http_reply(c, d->fault_status(f), buf_view(&h), buf_view(b));
     buf_release(&h);
 }
 
@@ -168,7 +224,8 @@ static void final_answer(struct request *r, const struct fault *f)
         return;
     }
     attempt_answer(r, f);
-    request_settle(r, attempt_end_state(f->err), f->status, f->err);
+    request_settle(r, attempt_end_state(f->err),
+                   dialect_of((enum dialect)r->dialect)->fault_status(f), f->err);
     request_free(r);
 }
 
@@ -221,6 +278,10 @@ void attempt_start(struct request *r)
     err_info_init(&info);
     if (choose(r, 0, &c, &why)) {
         begin(r, &c);
+        return;
+    }
+    if (op_row((enum llm_op)r->op)->kind == KIND_COUNT_TOKENS) {
+        translate_count(r);
         return;
     }
     char name[128], reasons[256];

@@ -7,6 +7,7 @@
 
 #include "core/rng.h"
 #include "gateway/cells.h"
+#include "gateway/translate.h"
 
 static bool tried(const struct request_plan *p, int64_t channel_id, int64_t credential_id)
 {
@@ -33,12 +34,13 @@ static const struct credential *untried(const struct request_plan *p, const stru
     return NULL;
 }
 
-static bool eligible(const struct request *r, const struct api_key *k, const struct channel *ch,
+static bool eligible(const struct request *r, const struct api_key *k, const struct candidate *c,
                      struct reasons *why)
 {
+    const struct channel *ch = c->channel;
     if (!key_allows_channel(k, ch->id))
         why->not_allowed++;
-    else if (!(ch->ops & OP_BIT(r->op)))
+    else if (translate_op(r, ch, c->upstream.n ? c->upstream : r->model) == OP_NONE)
         why->wrong_operation++;
     else if (!ch->credentials_n)
         why->no_credential++;
@@ -67,7 +69,7 @@ bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons 
     for (unsigned i = 0; i < route.n && i < CANDIDATES_MAX; i++) {
         const struct candidate *c = &route.candidates[i];
         int own = c->priority == ROW_NULL ? c->channel->priority : (int)c->priority;
-        if (!eligible(r, k, c->channel, why) || (own < priority && c->channel->id != stay))
+        if (!eligible(r, k, c, why) || (own < priority && c->channel->id != stay))
             continue;
         if (c->channel->id == stay) {
             out->channel = c->channel;

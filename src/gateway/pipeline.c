@@ -12,6 +12,7 @@
 #include "core/rng.h"
 #include "gateway/pages.h"
 #include "gateway/surface.h"
+#include "gateway/translate.h"
 #include "llm/dialect.h"
 #include "net/gunzip.h"
 #include "net/scratch.h"
@@ -99,7 +100,7 @@ void request_refuse_parsing(struct request *r, enum err e)
 
 /* ---- authentication ----------------------------------------------------------------- */
 
-static struct str find_credential(const struct http_head *h)
+static struct str find_credential(const struct http_head *h, enum dialect dialect)
 {
     struct str s = http_get(h, HTTP_AUTHORIZATION);
     if (s.n > 7 && str_ieq(str_make(s.p, 7), STR("Bearer ")))
@@ -108,13 +109,17 @@ static struct str find_credential(const struct http_head *h)
     for (size_t i = 0; i < 3; i++)
         if (http_has(h, carriers[i]))
             return http_get(h, carriers[i]);
+    struct str rest = dialect == DIALECT_GEMINI ? h->query : STR_NULL, part;
+    while (rest.p && str_split(&rest, '&', &part))
+        if (str_starts(part, STR("key=")))
+            return str_from(part, 4);
     return STR_NULL;
 }
 
-static enum err authenticate(struct worker *w, const struct http_head *h,
+static enum err authenticate(struct worker *w, const struct http_head *h, enum dialect dialect,
                              const struct api_key **out, uint8_t digest[32], struct err_info *info)
 {
-    struct str given = find_credential(h);
+    struct str given = find_credential(h, dialect);
     if (!given.n)
         return err_set(info, ERR_UNAUTHORIZED,
                        "No API key. Send it as 'Authorization: Bearer lyss_…'.");
@@ -187,6 +192,9 @@ void request_free(struct request *r)
     mem_free(r->tail);
     mem_free(r->hold);
     mem_free(r->upstream_model);
+    translation_free(&r->translation);
+    if (r->plan)
+        buf_release(&r->plan->translated);
     arena_release(&r->arena);
     mem_free(r);
 }
@@ -218,6 +226,17 @@ static enum err check_body(struct worker *w, const struct http_head *h, struct e
     return ERR_OK;
 }
 
+/* Keeps what later phases need of the head. */
+static void read_head(struct request *r, const struct http_head *h)
+{
+    struct request_plan *p = r->plan;
+    p->strict = str_eq(http_get(h, HTTP_X_LYSS_STRICT), STR("1"));
+    if (r->dialect != DIALECT_ANTHROPIC)
+        return;
+    p->anthropic_version = arena_dup(&r->arena, http_get(h, HTTP_ANTHROPIC_VERSION));
+    p->anthropic_beta = arena_dup(&r->arena, http_get(h, HTTP_ANTHROPIC_BETA));
+}
+
 static void on_head(struct http_conn *c, const struct http_head *h)
 {
     struct worker *w = c->server->user;
@@ -241,16 +260,19 @@ static void on_head(struct http_conn *c, const struct http_head *h)
         (void)!err_set(&info, e, "No such path: %.*s",
                        STR_FMT(str_make(h->path.p, h->path.n < 200 ? h->path.n : 200)));
     if (e) {
+        s.dialect = surface_dialect(h);
         refuse_bare(c, s.dialect, origin, e, &info, e == ERR_METHOD_NOT_ALLOWED ? allow : NULL);
         return;
     }
+    if (op_row(s.op)->kind == KIND_LIST)
+        s.dialect = surface_dialect(h);
     if (s.page) {
         page_serve(w, c, &s, h);
         return;
     }
     const struct api_key *k = NULL;
     uint8_t digest[32];
-    e = authenticate(w, h, &k, digest, &info);
+    e = authenticate(w, h, s.dialect, &k, digest, &info);
     if (!e && op_row(s.op)->has_body)
         e = check_body(w, h, &info);
     if (e) {
@@ -267,6 +289,7 @@ static void on_head(struct http_conn *c, const struct http_head *h)
         browser_put_cors(&w->gateway->browser, origin, lines);
         r->plan->cors = arena_dup(&r->arena, buf_view(lines));
     }
+    read_head(r, h);
     if (s.name.p && (!surface_decode(s.name, &r->arena, &r->deployment) || !r->deployment.n)) {
         (void)!err_set(&info, ERR_INVALID, "the model name in the path is malformed");
         request_refuse(r, ERR_INVALID, &info);

@@ -1,6 +1,6 @@
 /* relay: answers on their way from the upstream to the caller: held until the commit, then passed
  * on as they come, and never made to look more complete than they are. */
-#include "gateway/request.h"
+#include "gateway/translate.h"
 
 #include <assert.h>
 
@@ -125,6 +125,7 @@ static void shed_plan(struct request *r)
 {
     if (!r->plan || http_call_sending(&r->call))
         return;
+    buf_release(&r->plan->translated);
     r->plan = NULL;
     r->model = r->deployment = r->usage_raw = STR_NULL;
     r->usage_cap = 0;
@@ -180,7 +181,7 @@ void relay_break(struct request *r, enum ledger_state state, enum err e,
             fault = &own;
         }
         dialect_of(r->dialect)
-            ->fault_event(&b, r->op, fault, tokens, r->tap.next_sequence, str_make(id, 36));
+            ->fault_event(&b, r->op, fault, tokens, translate_sequence(r), str_make(id, 36));
         struct http_conn *c = r->conn;
         r->conn = NULL;
         if (!r->torn && r->stream && !buf_failed(&b))
@@ -285,8 +286,10 @@ static enum verdict judge(struct request *r, const struct sse_event *ev, struct 
     *fault = &e.fault;
     if (!ev->has_data)
         return r->phase == PHASE_RELAY ? PASS : SKIP; /* a comment: it only fed the timer */
-    unsigned flags =
-        openai_stream_event(&r->tap, str_c(r->channel->provider->name), ev->name, ev->data, &e);
+    unsigned flags = r->translation
+                         ? translate_event(r, ev, NULL, &e)
+                         : openai_stream_event(&r->tap, str_c(r->channel->provider->name), ev->name,
+                                               ev->data, &e);
     if (flags & (EV_ERROR | EV_BAD))
         return STOP;
     if (flags & EV_AFTER_END)
@@ -343,6 +346,45 @@ static bool pass_events(struct request *r, struct str *in)
         }
     }
     return flush_run(r, run);
+}
+
+/* The same for an answer whose form is not the caller's: what the events of one callback become
+ * leaves together. */
+static bool pass_translated(struct request *r, struct str *in)
+{
+    static __thread struct openai_event e;
+    struct buf *out = scratch_buf(SCRATCH_TRANSLATED, TRANSLATE_BODY_MAX);
+    struct sse_event ev;
+    while (sse_next(in, &ev)) {
+        unsigned flags = ev.has_data ? translate_event(r, &ev, out, &e) : 0;
+        if (buf_failed(out)) {
+            fail_stream(r, ERR_NOMEM, NULL);
+            return false;
+        }
+        if (r->phase == PHASE_ATTEMPT && !(flags & EV_ERROR) &&
+            (flags & (EV_CONTENT | EV_TERMINAL) || r->hold_events >= HOLD_EVENTS_MAX ||
+             r->hold_n + out->n > HOLD_BYTES_MAX))
+            relay_commit(r);
+        if (flags & EV_USAGE)
+            keep_usage(r, e.usage_raw);
+        if (flags & EV_TERMINAL) {
+            complete(r, buf_view(out));
+            return false;
+        }
+        if (flags & EV_ERROR) {
+            if (r->phase == PHASE_ATTEMPT)
+                attempt_failed(r, &e.fault);
+            else if (flush_run(r, buf_view(out)))
+                relay_break(r, attempt_end_state(e.fault.err), e.fault.err, NULL, &e.fault);
+            return false;
+        }
+    }
+    if (r->phase == PHASE_RELAY)
+        return flush_run(r, buf_view(out));
+    if (!out->n || hold(r, buf_view(out)))
+        return true;
+    fail_stream(r, ERR_NOMEM, NULL);
+    return false;
 }
 
 static bool keep_tail(struct request *r, struct str rest)
@@ -422,8 +464,12 @@ static void stream_bytes(struct request *r, char *p, size_t n)
         r->tail_n = 0;
     }
     struct str in = str_make(p, n);
-    bool alive = pass_events(r, &in);
-    if (alive && in.n > SSE_EVENT_MAX) {
+    bool translated = r->translation && r->call_op != r->op;
+    bool alive = translated ? pass_translated(r, &in) : pass_events(r, &in);
+    if (alive && translated && in.n > TRANSLATE_EVENT_MAX) {
+        fail_stream(r, ERR_UPSTREAM_PROTOCOL, NULL);
+        alive = false;
+    } else if (alive && !translated && in.n > SSE_EVENT_MAX) {
         alive = tear(r, in);
     } else if (alive && !keep_tail(r, in)) {
         fail_stream(r, ERR_NOMEM, NULL);
@@ -510,6 +556,10 @@ static void on_head(struct http_call *call, const struct http_head *h)
     pass_headers(r, h);
     r->sse = relay_is_success(r) && is_type(h, STR("text/event-stream"));
     r->whole = !r->sse;
+    if (r->sse && r->stream && translate_needed(r) && translate_stream(r)) {
+        attempt_error(r, ERR_NOMEM, NULL);
+        return;
+    }
     relay_set_deadline(r); /* from here on its silence counts, too */
     struct err_info info;
     err_info_init(&info);

@@ -3,7 +3,8 @@
  * comes. */
 #include "core/alloc.h"
 #include "core/clock.h"
-#include "gateway/request.h"
+#include "gateway/translate.h"
+#include "net/scratch.h"
 
 #define ERROR_BODY_MAX 65536
 
@@ -85,7 +86,10 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
     r->plan->ready_ns = request_now_ns(r, r->head_ns);
     if (!relay_is_success(r) && r->plan->reply_n + n > ERROR_BODY_MAX)
         return; /* enough is known */
-    if (r->plan->reply_n + n <= r->worker->gateway->settings.max_held_bytes) {
+    uint64_t most = r->worker->gateway->settings.max_held_bytes;
+    if (r->call_op != r->op && most < TRANSLATE_BODY_MAX)
+        most = TRANSLATE_BODY_MAX; /* nothing of it can leave before it is read */
+    if (r->plan->reply_n + n <= most) {
         if (!gather(r, p, n))
             attempt_error(r, ERR_NOMEM, NULL);
         return;
@@ -93,7 +97,7 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
     struct str start =
         r->plan->reply_n ? str_make(r->plan->reply, r->plan->reply_n) : str_make(p, n);
     start = str_trim(start);
-    if (r->stream || !start.n || start.p[0] != '{') {
+    if (r->stream || r->call_op != r->op || !start.n || start.p[0] != '{') {
         wrong_kind(r);
         return;
     }
@@ -106,6 +110,27 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
     struct str first = str_make(r->plan->reply, r->plan->reply_n);
     if (relay_send_down(r, first, false))
         relay_send_down(r, str_make(p, n), false);
+}
+
+/* Reads a complete answer; *body becomes what the caller gets. */
+static enum err read_reply(struct request *r, struct str *body, struct fault *f)
+{
+    if (translate_needed(r)) {
+        struct buf *out = scratch_buf(SCRATCH_TRANSLATED, 2 * TRANSLATE_BODY_MAX);
+        enum err e = translate_reply(r, *body, out, f);
+        if (!e && r->call_op != r->op)
+            *body = buf_view(out);
+        return e;
+    }
+    struct openai_reply reply;
+    enum err e = openai_reply_read(&reply, r->op, str_c(r->channel->provider->name), *body, f);
+    if (e)
+        return e;
+    r->tap.has_usage = reply.has_usage;
+    r->tap.usage = reply.usage;
+    r->tap.out = reply.out;
+    r->usage_raw = reply.usage_raw;
+    return ERR_OK;
 }
 
 void relay_whole_end(struct request *r)
@@ -131,8 +156,7 @@ void relay_whole_end(struct request *r)
         attempt_failed(r, &f);
         return;
     }
-    struct openai_reply reply;
-    enum err e = openai_reply_read(&reply, r->op, str_c(r->channel->provider->name), body, &f);
+    enum err e = read_reply(r, &body, &f);
     if (e == ERR_NOMEM) { /* f says nothing of it */
         attempt_error(r, e, NULL);
         return;
@@ -145,10 +169,6 @@ void relay_whole_end(struct request *r)
         wrong_kind(r);
         return;
     }
-    r->tap.has_usage = reply.has_usage;
-    r->tap.usage = reply.usage;
-    r->tap.out = reply.out;
-    r->usage_raw = reply.usage_raw;
     uint64_t now_ns = clock_mono_ns();
     r->first_content_ns = r->head_ns;
     r->overhead_us += (uint32_t)((now_ns - p->ready_ns) / 1000);

@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "gateway/worker.h"
 #include "llm/classify.h"
+#include "llm/codec.h"
 #include "llm/wire_openai_request.h"
 #include "llm/wire_openai_response.h"
 
@@ -22,6 +23,8 @@ enum request_phase {
     PHASE_END      /* answered, or alone; a parsing step is on its way and frees it */
 };
 
+struct translation;
+
 enum torn { TORN_NOT, TORN_IN_LINE, TORN_LINE_START, TORN_LINE_CR };
 
 #define TRIED_MAX 16
@@ -30,6 +33,11 @@ enum torn { TORN_NOT, TORN_IN_LINE, TORN_LINE_START, TORN_LINE_CR };
 struct request_plan {
     struct openai_request body;
     struct openai_edits edits;
+    struct neutral_request *neutral; /* the body's meaning, once an attempt needed it */
+    struct buf translated;           /* the body in the upstream's form */
+    struct link link;                /* what its writer tells the answer's reader */
+    bool strict;                     /* what cannot be carried is refused */
+    struct str anthropic_version, anthropic_beta;
     struct iovec iov[2 * (EDIT_IOV_MAX(OPENAI_EDITS_MAX) + 1)]; /* request, and room to send it */
     uint8_t key_digest[32];
     struct {
@@ -60,6 +68,7 @@ struct request {
     struct gunzip *gunzip; /* for an answer that is compressed */
     uint8_t id[16];
     uint8_t phase, op, dialect, attempts;
+    uint8_t call_op; /* what the upstream is asked for */
     uint8_t stream, sse, swallow_usage, head_sent, ping, paused, admitted, progressed, whole,
         call_live, orphan, force_stream, settled, spent_estimated;
     uint8_t torn;       /* enum torn: inside an event that was too long to be held */
@@ -78,7 +87,8 @@ struct request {
     char *upstream_model;         /* own copy, after the commit */
     struct ledger_counters spent; /* by all attempts so far, where there are several */
     struct openai_stream tap;
-    char *tail; /* unfinished event */
+    struct translation *translation; /* of a stream that a codec reads */
+    char *tail;                      /* unfinished event */
     uint32_t tail_n;
     char *hold; /* events held before the commit */
     uint32_t hold_n, hold_cap, hold_events;

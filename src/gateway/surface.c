@@ -26,7 +26,7 @@ static bool match_op(struct str rest, struct surface *out)
         return true;
     }
     for (enum llm_op op = OP_NONE + 1; op < OP_COUNT; op++)
-        if (op != OP_MODEL && str_eq(rest, str_c(op_row(op)->path))) {
+        if (op != OP_MODEL && !op_by_path(op) && str_eq(rest, str_c(op_row(op)->path))) {
             out->op = op;
             return true;
         }
@@ -38,8 +38,54 @@ static bool match_op(struct str rest, struct surface *out)
     return false;
 }
 
+/* Gemini: /v1beta/models/{model}:{verb}; tuned models keep their folder in their name. */
+static bool match_gemini(struct str path, struct surface *out)
+{
+    static const struct str models = STR("/models/"), tuned = STR("/tunedModels/");
+    struct str rest;
+    if (str_starts(path, STR("/v1beta/")))
+        rest = str_from(path, 7);
+    else if (str_starts(path, STR("/v1/")))
+        rest = str_from(path, 3);
+    else
+        return false;
+    if (str_eq(rest, STR("/models")) && path.n > rest.n + 3) {
+        out->op = OP_MODELS;
+        return true;
+    }
+    if (str_starts(rest, models))
+        out->name = str_from(rest, models.n);
+    else if (str_starts(rest, tuned))
+        out->name = str_from(rest, 1);
+    else
+        return false;
+    size_t colon = out->name.n;
+    while (colon > 0 && out->name.p[colon - 1] != ':' && out->name.p[colon - 1] != '/')
+        colon--;
+    if (!colon || out->name.p[colon - 1] != ':') {
+        out->op = OP_MODEL;
+        return path.n > rest.n + 3 && out->name.n > 0; /* /v1/models/{id} is OpenAI's own */
+    }
+    struct str verb = str_from(out->name, colon - 1);
+    out->name.n = colon - 1;
+    if (str_eq(verb, STR(":streamGenerateContent"))) {
+        out->op = OP_GENERATE;
+        out->force_stream = true;
+        return out->name.n > 0;
+    }
+    for (enum llm_op op = OP_GENERATE; op_by_path(op); op++)
+        if (str_eq(verb, str_c(op_row(op)->path))) {
+            out->op = op;
+            return out->name.n > 0;
+        }
+    return false;
+}
+
 static bool match(struct str path, struct surface *out)
 {
+    if (match_gemini(path, out))
+        return true;
+    out->name = STR_NULL;
     static const struct str deployments = STR("/openai/deployments/");
     if (str_starts(path, deployments)) {
         struct str rest = str_from(path, deployments.n);
@@ -56,6 +102,15 @@ static bool match(struct str path, struct surface *out)
     return false;
 }
 
+enum dialect surface_dialect(const struct http_head *h)
+{
+    if (http_has(h, HTTP_X_GOOG_API_KEY) || str_starts(h->path, STR("/v1beta/")))
+        return DIALECT_GEMINI;
+    if (http_has(h, HTTP_ANTHROPIC_VERSION) || str_starts(h->path, STR("/v1/messages")))
+        return DIALECT_ANTHROPIC;
+    return DIALECT_OPENAI;
+}
+
 enum err surface_find(struct str method, struct str path, struct surface *out, const char **allow)
 {
     *out = (struct surface){.dialect = DIALECT_OPENAI};
@@ -70,6 +125,7 @@ enum err surface_find(struct str method, struct str path, struct surface *out, c
     if (!match(path, out))
         return ERR_NOT_FOUND;
     bool post = op_row(out->op)->has_body;
+    out->dialect = op_row(out->op)->dialect;
     *allow = post ? "POST" : "GET, HEAD";
     if (post ? str_eq(method, STR("POST")) : get || out->head)
         return ERR_OK;

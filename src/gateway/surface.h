@@ -5,6 +5,7 @@
 #include "core/arena.h"
 #include "core/err.h"
 #include "llm/op.h"
+#include "net/http1.h"
 
 enum page { PAGE_NONE, PAGE_ROOT, PAGE_HEALTH, PAGE_LIVE, PAGE_READY, PAGE_METRICS };
 
@@ -21,6 +22,8 @@ struct surface {
  * method. */
 enum err surface_find(struct str method, struct str path, struct surface *out,
                       const char **allow) MUST_CHECK;
+/* What the caller of a path that several dialects share, or that is not served, speaks. */
+enum dialect surface_dialect(const struct http_head *h);
 /* Decodes %XX once. False: malformed, or a control character. */
 bool surface_decode(struct str in, struct arena *a, struct str *out);
 

@@ -27,7 +27,13 @@
     X(REASONING, "reasoning")                                                                      \
     X(THINKING, "thinking")                                                                        \
     X(PREVIOUS_RESPONSE_ID, "previous_response_id")                                                \
-    X(CONVERSATION, "conversation")
+    X(CONVERSATION, "conversation")                                                                \
+    X(SYSTEM, "system")                                                                            \
+    X(CONTENTS, "contents")                                                                        \
+    X(CONTENT, "content")                                                                          \
+    X(REQUESTS, "requests")                                                                        \
+    X(SYSTEM_INSTRUCTION, "systemInstruction")                                                     \
+    X(GENERATION_CONFIG, "generationConfig")
 
 enum openai_field {
 #define X(field, name) FIELD_##field,

@@ -127,6 +127,17 @@ static enum err read_options(struct openai_request *r, const struct json_doc *d,
     return ERR_OK;
 }
 
+/* https://ai.google.dev/api/generate-content#v1beta.GenerationConfig */
+static void read_generation_config(struct openai_request *r, const struct json_doc *d, uint32_t i)
+{
+    r->max_output = positive(d, json_get(d, i, STR("maxOutputTokens")));
+    uint32_t n = positive(d, json_get(d, i, STR("candidateCount")));
+    r->n = n ? n : 1;
+    r->schema = json_get(d, i, STR("responseSchema")) != JSON_NONE ||
+                json_get(d, i, STR("responseJsonSchema")) != JSON_NONE;
+    r->thinks = json_is(d, json_get(d, i, STR("thinkingConfig")), JSON_OBJECT);
+}
+
 /* A field that says what a channel must be able to do. */
 static void read_fact(struct openai_request *r, const struct json_doc *d, enum openai_field f,
                       uint32_t i)
@@ -177,6 +188,9 @@ static void read_fact(struct openai_request *r, const struct json_doc *d, enum o
         if (!json_is(d, i, JSON_NULL))
             r->needs |= NEED_PINNED;
         break;
+    case FIELD_GENERATION_CONFIG:
+        read_generation_config(r, d, i);
+        break;
     default:
         break;
     }
@@ -186,7 +200,9 @@ static bool model_reads(enum openai_field f)
 {
     return f == FIELD_MESSAGES || f == FIELD_INPUT || f == FIELD_PROMPT ||
            f == FIELD_INSTRUCTIONS || f == FIELD_TOOLS || f == FIELD_FUNCTIONS ||
-           f == FIELD_RESPONSE_FORMAT || f == FIELD_TEXT;
+           f == FIELD_RESPONSE_FORMAT || f == FIELD_TEXT || f == FIELD_SYSTEM ||
+           f == FIELD_CONTENTS || f == FIELD_CONTENT || f == FIELD_REQUESTS ||
+           f == FIELD_SYSTEM_INSTRUCTION;
 }
 
 static enum err read_member(struct openai_request *r, const struct json_doc *d, uint32_t key,
@@ -332,6 +348,8 @@ static struct str member_raw(const struct openai_request *r, enum openai_field f
 static enum err edit_model(struct draft *t, const struct openai_edit_plan *plan)
 {
     const struct openai_request *r = t->r;
+    if (op_by_path(r->op))
+        return ERR_OK; /* it is in the path */
     struct str want = plan->upstream_model.n || !r->by_path ? plan->upstream_model : r->model;
     struct str have = r->at[FIELD_MODEL].end ? member_raw(r, FIELD_MODEL) : STR_NULL;
     if (!want.n || (have.n == want.n + 2 && str_eq(str_make(have.p + 1, want.n), want)))
@@ -349,7 +367,7 @@ static enum err edit_model(struct draft *t, const struct openai_edit_plan *plan)
 static void edit_stream(struct draft *t, const struct openai_edit_plan *plan)
 {
     const struct openai_member *m = &t->r->at[FIELD_STREAM];
-    if (!plan->force_stream || t->r->stream)
+    if (!plan->force_stream || t->r->stream || op_by_path(t->r->op))
         return;
     if (m->end)
         replace(t, m->value, m->end, STR("true"));

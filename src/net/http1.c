@@ -59,6 +59,7 @@ static const struct str known_names[HTTP_KNOWN_COUNT] = {
     [HTTP_API_KEY] = STR("api-key"),
     [HTTP_X_GOOG_API_KEY] = STR("x-goog-api-key"),
     [HTTP_ANTHROPIC_VERSION] = STR("anthropic-version"),
+    [HTTP_ANTHROPIC_BETA] = STR("anthropic-beta"),
     [HTTP_TRACEPARENT] = STR("traceparent"),
     [HTTP_X_REQUEST_ID] = STR("x-request-id"),
     [HTTP_X_LYSS_STRICT] = STR("x-lyss-strict"),

@@ -17,6 +17,7 @@ enum scratch_buf {
     SCRATCH_REPLY_BODY,    /* an error for a caller */
     SCRATCH_CALL_HEAD,     /* a request's head for an upstream */
     SCRATCH_DECODED,       /* what a compressed answer decodes to */
+    SCRATCH_TRANSLATED,    /* an answer, or some events of it, in the caller's form */
     SCRATCH_BUFS
 };
 

@@ -93,7 +93,7 @@ static void finds_rows(void **state)
     size_t n = 0;
     for (const struct provider *p; (p = provider_at(n)); n++)
         assert_ptr_equal(provider_find(str_c(p->name)), p);
-    assert_int_equal(n, 5);
+    assert_int_equal(n, 7);
     assert_null(provider_find(STR("nobody")));
     assert_true(provider_serves(provider_find(STR("openai")), OP_RESPONSES));
     assert_false(provider_serves(provider_find(STR("deepseek")), OP_RESPONSES));

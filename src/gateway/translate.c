@@ -1,0 +1,305 @@
+/* translate: reads the caller's body into the neutral form once, writes it for each attempt, and
+ * joins the reader of the upstream's form to the writer of the caller's. */
+#include "gateway/translate.h"
+
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "core/rng.h"
+#include "net/scratch.h"
+
+#define SCRATCH_ARENA_BYTES (TRANSLATE_EVENT_MAX * 4)
+#define USAGE_RAW_MAX       2048
+
+struct translation {
+    const struct codec *from, *to; /* the upstream's; the caller's, NULL: the same */
+    void *reader, *writer;
+    bool finished; /* a finish reason was seen */
+};
+
+/* ---- which operation ---- */
+
+bool translate_needed(const struct request *r)
+{
+    return r->call_op != r->op || op_row((enum llm_op)r->op)->dialect != DIALECT_OPENAI;
+}
+
+/* Recent models take tools and effort together, or anything at all, over Responses only. */
+static bool wants_responses(const struct request *r, const struct model_caps *caps)
+{
+    const struct openai_request *b = &r->plan->body;
+    return model_caps_rule(caps, RULE_RESPONSES_ONLY) ||
+           (model_caps_rule(caps, RULE_EFFORT_WITH_TOOLS_WANTS_RESPONSES) && b->thinks &&
+            (b->needs & NEED_TOOLS));
+}
+
+enum llm_op translate_op(const struct request *r, const struct channel *ch, struct str upstream)
+{
+    enum llm_op op = (enum llm_op)r->op, to = op_serve(op, ch->ops);
+    if (to == OP_CHAT && ch->ops & OP_BIT(OP_RESPONSES) && codec_of(OP_RESPONSES) &&
+        wants_responses(
+            r, model_caps_find(model_catalogue_builtin(), str_c(ch->provider->name), upstream)))
+        to = OP_RESPONSES;
+    if (to != op && (to == OP_NONE || !codec_of(op) || !codec_of(to)))
+        return OP_NONE;
+    return to;
+}
+
+/* ---- requests ---- */
+
+static enum err read_neutral(struct request *r, struct err_info *info)
+{
+    struct request_plan *p = r->plan;
+    struct json_doc d;
+    if (p->neutral)
+        return ERR_OK;
+    enum err e = json_parse(&d, p->body.body, info);
+    if (e)
+        return e;
+    struct neutral_request *n = arena_alloc(&r->arena, sizeof *n);
+    if (!n)
+        return ERR_NOMEM;
+    neutral_request_init(n, (enum llm_op)r->op);
+    e = codec_of((enum llm_op)r->op)->read_request(n, &d, r->deployment, &r->arena, info);
+    if (!e && arena_failed(&r->arena))
+        e = ERR_NOMEM;
+    if (!e)
+        p->neutral = n;
+    return e;
+}
+
+enum err translate_request(struct request *r, const struct choice *c, struct err_info *info)
+{
+    struct request_plan *p = r->plan;
+    const struct provider *provider = c->channel->provider;
+    struct target to = {
+        .model = c->upstream,
+        .provider = str_c(provider->name),
+        .caps = model_caps_find(model_catalogue_builtin(), str_c(provider->name), c->upstream),
+        .reserve_output = r->worker->gateway->settings.reserve_output_default,
+        .stream = r->stream,
+        .max_tokens_only = str_eq(str_c(provider->name), STR("openai-compatible")),
+    };
+    struct receipt receipt = {0};
+    enum err e = read_neutral(r, info);
+    if (e)
+        return e;
+    buf_release(&p->translated);
+    buf_init(&p->translated, p->body.body.n * 4 + (1u << 20));
+    e = codec_of((enum llm_op)r->call_op)
+            ->write_request(p->neutral, &to, &r->arena, &p->translated, &receipt, &p->link, info);
+    p->edits.dropped = arena_dup(&r->arena, str_make(receipt.names, receipt.n));
+    if (!e && (buf_failed(&p->translated) || arena_failed(&r->arena)))
+        e = ERR_NOMEM;
+    return e;
+}
+
+/* ---- answers ---- */
+
+static void say_answer(const struct request *r, char id[static 37], struct answer *as)
+{
+    const struct neutral_request *n = r->plan->neutral;
+    uuid_format(r->id, id);
+    *as = (struct answer){
+        .op = (enum llm_op)r->op,
+        .request_id = str_make(id, 36),
+        .model = r->upstream_model ? str_c(r->upstream_model) : r->model,
+        .created_s = clock_wall_ms() / 1000,
+        .estimate_in = r->estimate_in,
+        .include_usage = n && n->include_usage,
+        .base64 = n && n->base64,
+    };
+}
+
+#define ROUND(n) (((n) + 15) & ~(size_t)15)
+
+enum err translate_stream(struct request *r)
+{
+    const struct codec *from = codec_of((enum llm_op)r->call_op);
+    const struct codec *to = r->call_op != r->op ? codec_of((enum llm_op)r->op) : NULL;
+    size_t head = ROUND(sizeof(struct translation)), reader = ROUND(from->reader_bytes);
+    char *p = mem_zalloc(head + reader + (to ? to->writer_bytes : 0));
+    if (!p)
+        return ERR_NOMEM;
+    struct translation *t = (struct translation *)(void *)p;
+    t->from = from;
+    t->to = to;
+    t->reader = p + head;
+    from->reader_init(t->reader, &r->plan->link);
+    if (to) {
+        char id[37];
+        struct answer as;
+        say_answer(r, id, &as);
+        t->writer = p + head + reader;
+        to->writer_init(t->writer, &as);
+    }
+    r->translation = t;
+    return ERR_OK;
+}
+
+void translation_free(struct translation **t)
+{
+    struct translation *x = *t;
+    *t = NULL;
+    if (!x)
+        return;
+    if (x->from->reader_release)
+        x->from->reader_release(x->reader);
+    if (x->to && x->to->writer_release)
+        x->to->writer_release(x->writer);
+    mem_free(x);
+}
+
+struct sink {
+    struct request *r;
+    struct buf *out;
+    unsigned flags;
+};
+
+static void on_event(void *ctx, const struct neutral_event *ev)
+{
+    struct sink *s = ctx;
+    struct request *r = s->r;
+    struct translation *t = r->translation;
+    switch (ev->type) {
+    case EVENT_TEXT:
+    case EVENT_REASONING:
+    case EVENT_REFUSAL:
+    case EVENT_TOOL_ARGS:
+        if (ev->text.n)
+            s->flags |= EV_CONTENT;
+        estimate_add_text(&r->tap.out, ev->text);
+        break;
+    case EVENT_TOOL:
+        estimate_add_text(&r->tap.out, ev->name);
+        s->flags |= EV_CONTENT;
+        break;
+    case EVENT_REDACTED:
+        s->flags |= EV_CONTENT;
+        break;
+    case EVENT_FINISH:
+        t->finished = true;
+        s->flags |= EV_CONTENT;
+        break;
+    case EVENT_END:
+        r->tap.ended = true;
+        s->flags |= EV_TERMINAL;
+        break;
+    default:
+        break;
+    }
+    if (ev->usage) {
+        r->tap.usage = *ev->usage;
+        r->tap.has_usage = true;
+        s->flags |= EV_USAGE;
+    }
+    if (t->to)
+        t->to->write_event(t->writer, ev, s->out);
+}
+
+/* The upstream's own words on what was used. Lent from body. */
+static struct str find_usage(struct str body)
+{
+    struct json_doc d;
+    if (json_parse(&d, body, NULL))
+        return STR_NULL;
+    uint32_t u = json_get(&d, json_root(&d), STR("usage"));
+    if (u == JSON_NONE)
+        u = json_get(&d, json_root(&d), STR("usageMetadata"));
+    struct str raw = json_raw(&d, u);
+    return raw.n <= USAGE_RAW_MAX ? raw : STR_NULL;
+}
+
+unsigned translate_event(struct request *r, const struct sse_event *in, struct buf *out,
+                         struct openai_event *ev)
+{
+    struct translation *t = r->translation;
+    struct sink sink = {.r = r, .out = out};
+    struct arena scratch;
+    if (r->tap.ended)
+        return ev->flags = EV_AFTER_END;
+    arena_init(&scratch, SCRATCH_ARENA_BYTES);
+    enum err e = t->from->read_event(t->reader, str_c(r->channel->provider->name), in->name,
+                                     in->data, &scratch, on_event, &sink, &ev->fault);
+    if (!e && arena_failed(&scratch))
+        fault_from_err(&ev->fault, e = ERR_NOMEM, NULL);
+    arena_release(&scratch);
+    if (e) {
+        r->tap.ended = true;
+        sink.flags = EV_ERROR | (sink.flags & EV_USAGE);
+    } else if (!(sink.flags & (EV_CONTENT | EV_TERMINAL))) {
+        sink.flags |= EV_LIFECYCLE;
+    }
+    ev->usage_raw = sink.flags & EV_USAGE && t->finished ? find_usage(in->data) : STR_NULL;
+    if (!ev->usage_raw.n)
+        sink.flags &= ~(unsigned)EV_USAGE;
+    return ev->flags = sink.flags;
+}
+
+static void count_parts(struct estimate *out, const struct part *p)
+{
+    for (; p; p = p->next) {
+        estimate_add_text(out, p->text);
+        estimate_add_text(out, p->name);
+        estimate_add_text(out, p->args);
+    }
+}
+
+enum err translate_reply(struct request *r, struct str body, struct buf *out, struct fault *f)
+{
+    const struct codec *from = codec_of((enum llm_op)r->call_op);
+    struct neutral_reply reply = {0};
+    struct json_doc d;
+    enum err e = json_parse(&d, body, NULL);
+    if (e == ERR_NOMEM)
+        return e;
+    if (e || !json_is(&d, json_root(&d), JSON_OBJECT)) {
+        struct err_info info;
+        err_info_init(&info);
+        e = err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is not a JSON object");
+        fault_from_err(f, e, &info);
+        return e;
+    }
+    e = from->read_reply(&reply, &d, &r->plan->link, str_c(r->channel->provider->name), &r->arena,
+                         f);
+    if (!e && arena_failed(&r->arena))
+        e = ERR_NOMEM;
+    if (e)
+        return e;
+    r->tap.has_usage = reply.has_usage;
+    r->tap.usage = reply.usage;
+    for (const struct neutral_candidate *c = reply.candidates; c; c = c->next)
+        count_parts(&r->tap.out, c->parts);
+    r->usage_raw = arena_dup(&r->arena, find_usage(body));
+    if (r->call_op != r->op) {
+        char id[37];
+        struct answer as;
+        say_answer(r, id, &as);
+        codec_of((enum llm_op)r->op)->write_reply(&reply, &as, &r->arena, out);
+        if (buf_failed(out) || arena_failed(&r->arena))
+            return ERR_NOMEM;
+    }
+    return ERR_OK;
+}
+
+uint32_t translate_sequence(const struct request *r)
+{
+    const struct translation *t = r->translation;
+    if (t && t->to && t->to->writer_sequence)
+        return t->to->writer_sequence(t->writer);
+    return r->tap.next_sequence;
+}
+
+void translate_count(struct request *r)
+{
+    struct neutral_reply reply = {.tokens = r->estimate_in};
+    struct buf *out = scratch_buf(SCRATCH_TRANSLATED, TRANSLATE_BODY_MAX);
+    char id[37];
+    struct answer as;
+    say_answer(r, id, &as);
+    codec_of((enum llm_op)r->op)->write_reply(&reply, &as, &r->arena, out);
+    struct http_conn *c = r->conn;
+    r->conn = NULL;
+    http_reply(c, 200, reply_headers(r, "application/json"), buf_view(out));
+    request_settle(r, LEDGER_COMPLETED, 200, ERR_OK);
+    request_free(r);
+}
