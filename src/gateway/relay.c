@@ -3,6 +3,7 @@
 #include "gateway/translate.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "core/alloc.h"
 #include "core/clock.h"
@@ -402,6 +403,22 @@ static bool keep_tail(struct request *r, struct str rest)
     return true;
 }
 
+/* Is this the beginning of a stream's own last event? Of Responses it holds the whole answer again,
+ * so it may well be long. Its type stands at its beginning, in the name or first in the data. */
+static bool begins_last(const struct request *r, struct str event)
+{
+    static const char *const kinds[] = {"completed", "incomplete"};
+    struct str start = str_make(event.p, event.n < 256 ? event.n : 256);
+    for (size_t i = 0; i < 2 && r->op == OP_RESPONSES; i++) {
+        char name[64], type[64];
+        snprintf(name, sizeof name, "event: response.%s", kinds[i]);
+        snprintf(type, sizeof type, "\"type\":\"response.%s\"", kinds[i]);
+        if (str_starts(start, str_c(name)) || str_find(start, str_c(type)) >= 0)
+            return true;
+    }
+    return false;
+}
+
 /* An event too long to be held goes on as it comes; a failure inside it can then only be told by
  * the connection's end. */
 static bool tear(struct request *r, struct str rest)
@@ -410,7 +427,13 @@ static bool tear(struct request *r, struct str rest)
     if (r->phase == PHASE_ATTEMPT)
         relay_commit(r);
     r->torn = rest.p[rest.n - 1] == '\n' ? TORN_LINE_START : cr ? TORN_LINE_CR : TORN_IN_LINE;
-    r->tap.out.bytes += rest.n; /* nothing better is known of what is not looked at */
+    mem_free(r->tail);
+    r->tail = NULL;
+    r->torn_last = begins_last(r, rest);
+    if (r->torn_last)
+        relay_keep_last(r, rest.p, rest.n);
+    else
+        r->tap.out.bytes += rest.n; /* nothing better is known of what is not looked at */
     return flush_run(r, rest);
 }
 
@@ -433,7 +456,16 @@ static bool pass_torn(struct request *r, struct str *in)
     }
     struct str rest = str_make(in->p, at);
     *in = str_from(*in, at);
-    r->tap.out.bytes += at;
+    if (r->torn_last) {
+        relay_keep_last(r, rest.p, rest.n);
+        if (!r->torn) {
+            relay_read_last_usage(r);
+            complete(r, rest);
+            return false;
+        }
+    } else {
+        r->tap.out.bytes += at;
+    }
     if (!relay_send_down(r, rest, false))
         return false;
     if (!r->torn)

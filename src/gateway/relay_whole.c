@@ -10,8 +10,7 @@
 
 #define LAST_BYTES 2048
 
-/* Of a reply that is passed on as it comes the last bytes are kept: the usage stands there. */
-static void keep_last(struct request *r, const char *p, size_t n)
+void relay_keep_last(struct request *r, const char *p, size_t n)
 {
     if (!r->tail && !(r->tail = mem_alloc(LAST_BYTES)))
         return; /* the reply is estimated then */
@@ -26,8 +25,8 @@ static void keep_last(struct request *r, const char *p, size_t n)
     r->tail_n = (uint32_t)(old + n);
 }
 
-/* Reads "usage" out of the last bytes, as the object that begins with it. */
-static void read_last_usage(struct request *r)
+/* As the object that begins with "usage". */
+void relay_read_last_usage(struct request *r)
 {
     struct str all = str_make(r->tail, r->tail_n);
     for (size_t at = all.n; at-- > 1;) {
@@ -79,7 +78,7 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
     if (r->phase == PHASE_RELAY) {
         if (op_row(r->op)->generates)
             r->tap.out.bytes += n;
-        keep_last(r, p, n);
+        relay_keep_last(r, p, n);
         relay_send_down(r, str_make(p, n), false);
         return;
     }
@@ -105,8 +104,8 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
     if (op_row(r->op)->generates) /* nothing better is known of a reply that is not held */
         r->tap.out.bytes = r->plan->reply_n + n;
     if (r->plan->reply_n)
-        keep_last(r, r->plan->reply, r->plan->reply_n);
-    keep_last(r, p, n);
+        relay_keep_last(r, r->plan->reply, r->plan->reply_n);
+    relay_keep_last(r, p, n);
     struct str first = str_make(r->plan->reply, r->plan->reply_n);
     if (relay_send_down(r, first, false))
         relay_send_down(r, str_make(p, n), false);
@@ -139,7 +138,7 @@ void relay_whole_end(struct request *r)
     struct request_plan *p = r->plan;
     struct str body = str_make(p ? p->reply : "", p ? p->reply_n : 0);
     if (r->phase == PHASE_RELAY) {
-        read_last_usage(r);
+        relay_read_last_usage(r);
         struct http_conn *c = r->conn;
         r->conn = NULL;
         if (c)

@@ -72,6 +72,7 @@ struct request {
     uint8_t stream, sse, swallow_usage, head_sent, ping, paused, admitted, progressed, whole,
         call_live, orphan, force_stream, settled, spent_estimated;
     uint8_t torn;       /* enum torn: inside an event that was too long to be held */
+    uint8_t torn_last;  /* … which is the stream's own end */
     uint16_t usage_cap; /* room at usage_raw.p */
     int16_t upstream_status;
     uint32_t overhead_us;
@@ -147,6 +148,9 @@ bool relay_is_success(const struct request *r);
 /* ---- relay_whole.c ---- */
 void relay_whole_bytes(struct request *r, const char *p, size_t n);
 void relay_whole_end(struct request *r);
+/* Of what is passed on as it comes, the last bytes are kept (in r->tail): the usage stands there. */
+void relay_keep_last(struct request *r, const char *p, size_t n);
+void relay_read_last_usage(struct request *r);
 
 /* ---- settle.c: how it ended ---- */
 /* Writes the one usage row, the metrics and the log line. status: what the caller got, 0: nothing.

@@ -181,6 +181,37 @@ def test_a_failure_inside_a_torn_event_adds_nothing(lyss, up, name):
     assert (b"".join(first) + giant).startswith(r.body) and b"error" not in r.body
 
 
+@pytest.mark.parametrize("cut", [0, 20, 70_000, 150_000])
+def test_a_long_last_event_of_responses_completes(lyss, up, name, cut):
+    """It repeats the whole answer, so it is longer than what is held of one event; cut short it is no end."""
+    m = name("r")
+    delta = sse({"type": "response.output_text.delta", "sequence_number": 1, "delta": "x"}, "response.output_text.delta")
+    last = sse({"type": "response.completed", "sequence_number": 2, "response": {
+        "id": "r", "status": "completed", "output": [{"type": "message", "content": [{"type": "output_text", "text": "x" * 200_000}]}],
+        "usage": {"input_tokens": 7, "output_tokens": 50_000, "total_tokens": 50_007,
+                  "input_tokens_details": {"cached_tokens": 3}, "output_tokens_details": {"reasoning_tokens": 1}}}}, "response.completed")
+
+    async def script(r, conn):
+        await conn.head(200, [("Transfer-Encoding", "chunked")], "text/event-stream")
+        await conn.chunk(delta)
+        await conn.chunk(last[:len(last) - cut])
+        if cut:
+            r.outcome = "fault"
+            conn.fin()
+        else:
+            await conn.end()
+    up.on(m, script)
+    r = lyss.post("/v1/responses", {"model": m, "input": "hi", "stream": True})
+    row = lyss.row(r.request_id)
+    if cut:
+        assert r.end in ("cut", "reset", "eof") and (delta + last).startswith(r.body) and b"error" not in r.body
+        assert row["state"] in ("incomplete", "upstream_error")
+    else:
+        assert r.end == "chunked" and r.body == delta + last and row["state"] == "completed"
+        assert (row["in_uncached"], row["cache_read"], row["out_text"], row["out_reasoning"]) == (4, 3, 49_999, 1)
+        assert not row["estimated"]
+
+
 def test_events_after_the_end_do_not_pass(lyss, up, name):
     m = name()
     good = events_for(m)
