@@ -25,21 +25,41 @@ void relay_keep_last(struct request *r, const char *p, size_t n)
     r->tail_n = (uint32_t)(old + n);
 }
 
-/* As the object that begins with "usage". */
+/* One past the end of the object that begins at s.p[at]; 0: it does not end. */
+static size_t object_end(struct str s, size_t at)
+{
+    unsigned depth = 0;
+    bool quoted = false;
+    for (; at < s.n; at++) {
+        char c = s.p[at];
+        if (quoted) {
+            at += c == '\\';
+            quoted = c != '"';
+        } else if (c == '"') {
+            quoted = true;
+        } else if (c == '{') {
+            depth++;
+        } else if (c == '}' && --depth == 0) {
+            return at + 1;
+        }
+    }
+    return 0;
+}
+
 void relay_read_last_usage(struct request *r)
 {
+    static const struct str key = STR("\"usage\"");
     struct str all = str_make(r->tail, r->tail_n);
+    struct json_doc d;
     for (size_t at = all.n; at-- > 1;) {
-        if (!str_starts(str_from(all, at), STR("\"usage\"")) || all.p[at - 1] == '\\')
+        if (!str_starts(str_from(all, at), key) || all.p[at - 1] == '\\')
             continue;
-        struct openai_reply reply;
-        r->tail[at - 1] = '{';
-        struct str object = str_from(all, at - 1);
-        if (!openai_reply_read(&reply, r->op, str_c(r->channel->provider->name), object, NULL) &&
-            reply.has_usage) {
-            r->tap.has_usage = true;
-            r->tap.usage = reply.usage;
-        }
+        ptrdiff_t open = str_chr(str_from(all, at), '{');
+        size_t end = open < 0 ? 0 : object_end(all, at + (size_t)open);
+        if (!end)
+            return;
+        struct str object = str_make(all.p + at + open, end - at - (size_t)open);
+        r->tap.has_usage = !json_parse(&d, object, NULL) && usage_read_openai(&d, 0, &r->tap.usage);
         return;
     }
 }
