@@ -64,7 +64,7 @@ enum {
     X(NO_PREFILL, 128, "no_prefill")                                                               \
     X(THINKING_DEFAULT_ON, 256, "thinking_default_on")                                             \
     X(THINKING_CANNOT_BE_OFF, 512, "thinking_cannot_be_off")                                       \
-    /* effort and function tools together only over /v1/responses */                               \
+    /* function tools and an effort above none, be it the default, only over /v1/responses */      \
     X(EFFORT_WITH_TOOLS_WANTS_RESPONSES, 1024, "effort_with_tools_wants_responses")                \
     /* only over /v1/responses */                                                                  \
     X(RESPONSES_ONLY, 2048, "responses_only")                                                      \
@@ -75,7 +75,8 @@ enum {
     /* Gemini 3: a replayed functionCall must bring its thoughtSignature */                        \
     X(SIGNATURE_REQUIRED, 16384, "signature_required")                                             \
     /* while it thinks, a tool cannot be forced */                                                 \
-    X(FORCED_TOOL_NOT_THINKING, 32768, "forced_tool_not_while_thinking")
+    X(FORCED_TOOL_NOT_THINKING, 32768, "forced_tool_not_while_thinking")                           \
+    X(NO_FORCED_TOOL, 65536, "no_forced_tool") /* tool choice is auto or none only */
 
 enum {
 #define X(rule, bit, name) RULE_##rule = (bit),
