@@ -218,11 +218,11 @@ static void turn(uint64_t limit_ns, on_free_fn *on_free)
     for (int i = 0; i < n; i++) {
         struct conn *c = ev[i].data.ptr;
         uint64_t now = wire_now_ns();
+        bool was_busy = c->busy; /* else it is a session ticket, or the end of an idle link */
         if (ev[i].events & EPOLLOUT && c->busy && !push(c)) {
             tally.errors++;
             drop(c);
         }
-        bool was_busy = c->busy || !(ev[i].events & EPOLLOUT);
         if (c->link.fd >= 0 && ev[i].events & ~(unsigned)EPOLLOUT && pull(c, now))
             settle(c, now);
         if (on_free && was_busy && !c->busy)
