@@ -29,7 +29,7 @@ TALLY = re.compile(r"\b(\d+) passed, (\d+) failed\b")
 UNIT_PASSED = re.compile(r"\[  PASSED  \] (\d+) test")
 UNIT_FAILED = re.compile(r"\[  FAILED  \] (\d+) test")
 # Unit tests that run more than one thread: these run under ThreadSanitizer, too.
-THREADED = ["gateway_breaker", "gateway_limit", "core_log", "core_histogram", "store_journal_ring", "store_journal",
+THREADED = ["gateway_breaker", "gateway_gate", "gateway_limit", "core_log", "core_histogram", "store_journal_ring", "store_journal",
             "gateway_vitals"]
 
 

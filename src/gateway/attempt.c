@@ -10,6 +10,8 @@
 #include "net/gunzip.h"
 #include "net/scratch.h"
 
+#define BACKOFF_MAX_MS 2000
+
 /* ---- sending ---------------------------------------------------------------------- */
 
 /* https://docs.anthropic.com/en/api/versioning */
@@ -143,13 +145,42 @@ static void reset_for_attempt(struct request *r)
     p->link = (struct link){0};
 }
 
-static void begin(struct request *r, const struct choice *c)
+/* Sends the attempt that was prepared. */
+static void go(struct request *r)
 {
     struct request_plan *p = r->plan;
     struct err_info info;
     err_info_init(&info);
+    r->call_live = 1;
+    vitals_started(&r->channel->cell->vitals, loop_now_ms(r->worker->loop));
+    uint64_t begin_ns = r->attempts == 1 ? p->ready_ns : clock_mono_ns();
+    r->last_up_ms = loop_now_ms(r->worker->loop);
+    if (!r->last_down_ms)
+        r->last_down_ms = r->last_up_ms;
+    struct choice c = {r->channel, p->credential, str_c(r->upstream_model)};
+    enum err e = r->upstream_model ? launch(r, &c, &info) : ERR_NOMEM;
+    r->attempt_ns = clock_mono_ns();
+    r->overhead_us += (uint32_t)((r->attempt_ns - begin_ns) / 1000);
+    if (e) {
+        attempt_error(r, e, &info);
+        return;
+    }
+    relay_set_deadline(r);
+}
+
+static void on_wake(struct deadline *d)
+{
+    go((struct request *)((char *)d - offsetof(struct request, deadline)));
+}
+
+/* From here on the request is with this channel, although it may wait before it sends. */
+static void begin(struct request *r, const struct choice *c, uint32_t wait_ms)
+{
+    struct request_plan *p = r->plan;
     channel_unref(&r->channel);
     r->channel = channel_ref(c->channel);
+    r->pass = c->pass;
+    p->credential = c->credential;
     r->credential_id = c->credential->id;
     p->tried[p->tried_n].channel_id = c->channel->id;
     p->tried[p->tried_n++].credential_id = c->credential->id;
@@ -162,20 +193,23 @@ static void begin(struct request *r, const struct choice *c)
     r->upstream_model = mem_alloc(c->upstream.n + 1);
     if (r->upstream_model)
         str_copy(r->upstream_model, c->upstream.n + 1, c->upstream);
-    r->call_live = 1;
-    vitals_started(&r->channel->cell->vitals, loop_now_ms(r->worker->loop));
-    uint64_t begin_ns = r->attempts == 1 ? p->ready_ns : clock_mono_ns();
-    r->last_up_ms = loop_now_ms(r->worker->loop);
-    if (!r->last_down_ms)
-        r->last_down_ms = r->last_up_ms;
-    enum err e = r->upstream_model ? launch(r, c, &info) : ERR_NOMEM;
     r->attempt_ns = clock_mono_ns();
-    r->overhead_us += (uint32_t)((r->attempt_ns - begin_ns) / 1000);
-    if (e) {
-        attempt_error(r, e, &info);
-        return;
-    }
-    relay_set_deadline(r);
+    if (wait_ms)
+        deadline_set(r->worker->loop, &r->deadline, loop_now_ms(r->worker->loop) + wait_ms,
+                     on_wake);
+    else
+        go(r);
+}
+
+/* Full jitter: anywhere between nothing and a bound that doubles with each attempt, so that those
+ * who failed together do not come back together. */
+static uint32_t backoff_ms(const struct request *r, enum err_class cls)
+{
+    uint64_t most = r->worker->gateway->settings.retry_backoff_ms;
+    if (cls != CLASS_SERVER || !most)
+        return 0;
+    most <<= r->attempts - 1;
+    return (uint32_t)rng_below((most < BACKOFF_MAX_MS ? most : BACKOFF_MAX_MS) + 1);
 }
 
 /* ---- failing ------------------------------------------------------------------------ */
@@ -242,6 +276,7 @@ void attempt_failed(struct request *r, const struct fault *fault)
         return;
     }
     enum err_class cls = err_class(fault->err);
+    gate_fault(&r->pass, fault, loop_now_ms(w->loop));
     bool ours = fault->err == ERR_SHUTDOWN || fault->err == ERR_NOMEM;
     settle_vitals(r, cls == CLASS_REQUEST || ours ? VITALS_NEUTRAL : VITALS_FAILED);
     if (cls != CLASS_REQUEST && !ours)
@@ -251,16 +286,18 @@ void attempt_failed(struct request *r, const struct fault *fault)
             p->tried[p->tried_n - 1].credential_id = -1; /* this attempt's */
     }
     struct choice next;
-    struct reasons why;
+    struct reasons why = {0};
     bool again = cls != CLASS_REQUEST && r->attempts < set->attempts_max && !w->stopping &&
                  loop_now_ms(w->loop) - p->first_attempt_ms < set->retry_wall_ms &&
                  choose(r, cls == CLASS_KEY ? r->channel->id : 0, &next, &why);
     if (!again) {
+        if (cls == CLASS_THROTTLE && !p->fault.retry_ms)
+            p->fault.retry_ms = (int64_t)why.wait_ms;
         final_answer(r, &p->fault);
         return;
     }
     settle_attempt(r, fault->err);
-    begin(r, &next);
+    begin(r, &next, backoff_ms(r, cls));
 }
 
 void attempt_error(struct request *r, enum err e, const struct err_info *info)
@@ -270,24 +307,29 @@ void attempt_error(struct request *r, enum err e, const struct err_info *info)
     attempt_failed(r, &f);
 }
 
+/* No channel can be asked: it is a matter of limits (429), or not (503). */
+static void none_left(struct request *r, const struct reasons *why)
+{
+    struct err_info info;
+    char name[128], reasons[256];
+    bool throttled = reasons_throttled(why);
+    err_info_init(&info);
+    str_copy(name, sizeof name, r->model);
+    enum err e = err_set(&info, throttled ? ERR_RATE_LIMITED : ERR_NO_CHANNEL,
+                         "No channel can serve '%s' now: %s.", name, reasons_text(why, reasons));
+    info.retry_ms = (int64_t)why->wait_ms;
+    fault_from_err(&r->plan->fault, e, &info);
+    final_answer(r, &r->plan->fault);
+}
+
 void attempt_start(struct request *r)
 {
     struct choice c;
     struct reasons why;
-    struct err_info info;
-    err_info_init(&info);
-    if (choose(r, 0, &c, &why)) {
-        begin(r, &c);
-        return;
-    }
-    if (op_row((enum llm_op)r->op)->kind == KIND_COUNT_TOKENS) {
+    if (choose(r, 0, &c, &why))
+        begin(r, &c, 0);
+    else if (op_row((enum llm_op)r->op)->kind == KIND_COUNT_TOKENS)
         translate_count(r);
-        return;
-    }
-    char name[128], reasons[256];
-    str_copy(name, sizeof name, r->model);
-    (void)!err_set(&info, ERR_NO_CHANNEL, "No channel can serve '%s' now: %s.", name,
-                   choose_reasons(&why, reasons));
-    fault_from_err(&r->plan->fault, ERR_NO_CHANNEL, &info);
-    final_answer(r, &r->plan->fault);
+    else
+        none_left(r, &why);
 }

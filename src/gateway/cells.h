@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "core/err.h"
+#include "gateway/gate.h"
 #include "gateway/vitals.h"
 
 /* What a channel is doing and has done. */
@@ -15,11 +16,13 @@ struct channel_cell {
     int64_t id;
     char name[64]; /* the latest, for metrics; written by the builder only before publication */
     struct vitals vitals; /* for balancing and health */
+    struct channel_gate gate;
+    _Atomic(struct credential_cell *) credentials; /* all that it has ever had */
     _Atomic uint64_t requests, errors, in_tokens, out_tokens;
     _Atomic uint64_t last_ok_ms, last_error_ms; /* monotonic; 0: never */
 };
 
-/* Number of channels that a process may ever meet. */
+/* Number of channels and credentials that a process may ever meet. */
 #define CELLS_MAX 65536
 
 struct cells;
@@ -28,6 +31,8 @@ struct cells *cells_new(void);
 void cells_free(struct cells **c);
 /* Finds or makes. Builder's thread only (one at a time); NULL: no memory, or CELLS_MAX. */
 struct channel_cell *cells_channel(struct cells *c, int64_t id, struct str name);
+/* The same for a credential of it; the builder's thread only. */
+struct credential_cell *cells_credential(struct cells *c, struct channel_cell *channel, int64_t id);
 /* Any thread: calls f for every channel cell. */
 void cells_each_channel(struct cells *c, void (*f)(struct channel_cell *, void *ctx), void *ctx);
 

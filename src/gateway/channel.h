@@ -15,11 +15,13 @@
 #define WORKERS_MAX 64
 
 struct channel_cell;
+struct credential_cell;
 struct http_origin;
 
 struct credential {
     int64_t id;
-    struct secret header; /* complete header line with CR LF; empty: none needed */
+    struct secret header;         /* complete header line with CR LF; empty: none needed */
+    struct credential_cell *cell; /* live state; outlives the channel */
 };
 
 struct model_map {
@@ -38,6 +40,7 @@ struct channel {
     struct endpoint at;
     unsigned ops;
     int priority, weight;
+    int64_t rpm, tpm, concurrency; /* caps; 0: none */
     uint32_t connect_ms, ttft_ms, chunk_ms, total_ms;
     bool drain; /* on_disconnect: read on for the usage when the caller has gone */
     uint32_t drain_ms, drain_tokens; /* at most so long, so much; 0: no limit of its own */

@@ -1,119 +1,143 @@
 /* choose: the eligible candidates of a route, the highest tier of them, and the algorithm's pick.
- */
+ * Between looking and taking another worker may have taken the last place: then that candidate is
+ * out and the rest is picked from again. */
 #include "gateway/choose.h"
 
 #include <limits.h>
-#include <stdio.h>
 
-#include "core/rng.h"
 #include "gateway/cells.h"
 #include "gateway/translate.h"
 
-static bool tried(const struct request_plan *p, int64_t channel_id, int64_t credential_id)
+#define TURNS_MAX 4
+
+/* The candidates of the highest tier. */
+struct tier {
+    struct contender contenders[CANDIDATES_MAX];
+    const struct candidate *candidates[CANDIDATES_MAX];
+    const struct credential *credentials[CANDIDATES_MAX];
+    unsigned n;
+};
+
+static struct str upstream_of(const struct request *r, const struct candidate *c)
 {
-    for (unsigned i = 0; i < p->tried_n; i++)
-        if (p->tried[i].channel_id == channel_id && p->tried[i].credential_id == credential_id)
-            return true;
-    return false;
+    return c->upstream.n ? c->upstream : r->model;
 }
 
-/* After a failure that is the channel's and not the credential's all its credentials are out. */
-static bool channel_out(const struct request_plan *p, int64_t channel_id)
+static void tier_add(struct tier *t, const struct candidate *c, const struct credential *k,
+                     uint64_t now_ms)
 {
-    return tried(p, channel_id, -1);
+    double weight = c->weight == ROW_NULL ? c->channel->weight : (double)c->weight;
+    t->contenders[t->n] =
+        balance_contender(c->channel->id, weight, &c->channel->cell->vitals, now_ms);
+    t->candidates[t->n] = c;
+    t->credentials[t->n++] = k;
 }
 
-static const struct credential *untried(const struct request_plan *p, const struct channel *ch)
+static void tier_remove(struct tier *t, unsigned i)
 {
-    unsigned from = ch->credentials_n > 1 ? (unsigned)rng_below(ch->credentials_n) : 0;
-    for (unsigned i = 0; i < ch->credentials_n; i++) {
-        const struct credential *c = &ch->credentials[(from + i) % ch->credentials_n];
-        if (!tried(p, ch->id, c->id))
-            return c;
+    t->n--;
+    for (; i < t->n; i++) {
+        t->contenders[i] = t->contenders[i + 1];
+        t->candidates[i] = t->candidates[i + 1];
+        t->credentials[i] = t->credentials[i + 1];
     }
-    return NULL;
 }
 
-static bool eligible(const struct request *r, const struct api_key *k, const struct candidate *c,
-                     struct reasons *why)
+/* Fills t with what may be asked, of the highest priority, but for the channel to stay with, which
+ * is then alone. */
+static void fill(const struct request *r, const struct route *route, const struct eligible_ask *ask,
+                 int64_t stay, struct tier *t, struct reasons *why)
 {
-    const struct channel *ch = c->channel;
-    if (!key_allows_channel(k, ch->id))
-        why->not_allowed++;
-    else if (translate_op(r, ch, c->upstream.n ? c->upstream : r->model) == OP_NONE)
-        why->wrong_operation++;
-    else if (!ch->credentials_n)
-        why->no_credential++;
-    else if (channel_out(r->plan, ch->id) || !untried(r->plan, ch))
-        why->tried++;
-    else
-        return true;
+    int priority = INT_MIN;
+    t->n = 0;
+    for (unsigned i = 0; i < route->n && i < CANDIDATES_MAX; i++) {
+        const struct candidate *c = &route->candidates[i];
+        int own = c->priority == ROW_NULL ? c->channel->priority : (int)c->priority;
+        bool stays = c->channel->id == stay;
+        struct eligible e;
+        eligible_look(ask, c->channel, upstream_of(r, c), &e);
+        if (!e.why && translate_op(r, c->channel, upstream_of(r, c)) == OP_NONE)
+            e.why = REASON_OPERATION;
+        if (e.why)
+            reasons_add(why, e.why, e.wait_ms);
+        if (e.why || (own < priority && !stays))
+            continue;
+        if (own > priority || stays)
+            t->n = 0;
+        priority = own;
+        tier_add(t, c, e.credential, ask->now_ms);
+        if (stays)
+            return;
+    }
+}
+
+static unsigned pick(struct request *r, const struct route *route, const struct tier *t,
+                     uint64_t now_ms)
+{
+    const struct balance *algorithm = route->algorithm;
+    struct balance_state *state = NULL;
+    struct balance_ask ask = {.now_ms = now_ms, .est_in = r->estimate_in};
+    if (algorithm->stateful &&
+        !(state = worker_balance_state(r->worker, r->tenant_id, route->name)))
+        algorithm = balance_default();
+    return algorithm->pick(state, &ask, t->contenders, t->n);
+}
+
+/* Takes a place with one of the tier. */
+static bool take(struct request *r, const struct route *route, const struct eligible_ask *ask,
+                 struct tier *t, struct choice *out, struct reasons *why)
+{
+    while (t->n) {
+        unsigned i = pick(r, route, t, ask->now_ms);
+        const struct candidate *c = t->candidates[i];
+        out->channel = c->channel;
+        out->credential = t->credentials[i];
+        out->upstream = upstream_of(r, c);
+        struct gate_ask gate = eligible_gate_ask(ask, out->upstream);
+        enum reason no =
+            gate_enter(c->channel, out->credential->cell, out->upstream, &gate, &out->pass);
+        if (!no)
+            return true;
+        reasons_add(why, no, 0);
+        tier_remove(t, i);
+    }
     return false;
 }
 
 bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons *why)
 {
     struct worker *w = r->worker;
+    const struct request_plan *p = r->plan;
     struct candidate scratch[CANDIDATES_MAX];
-    struct contender tier[CANDIDATES_MAX];
-    unsigned index[CANDIDATES_MAX], n = 0;
+    struct tier tier;
     struct route route;
-    struct balance_ask ask = {.now_ms = loop_now_ms(w->loop), .est_in = r->estimate_in};
-    int priority = INT_MIN;
     *why = (struct reasons){0};
-    const struct api_key *k = snapshot_key(w->snapshot, r->plan->key_digest);
-    if (!k || r->plan->tried_n == TRIED_MAX ||
-        !snapshot_route(k->tenant, r->model, &route, scratch))
+    const struct api_key *k = snapshot_key(w->snapshot, p->key_digest);
+    if (!k || p->tried_n == TRIED_MAX || !snapshot_route(k->tenant, r->model, &route, scratch))
         return false;
-    why->inactive = route.inactive;
-    for (unsigned i = 0; i < route.n && i < CANDIDATES_MAX; i++) {
-        const struct candidate *c = &route.candidates[i];
-        int own = c->priority == ROW_NULL ? c->channel->priority : (int)c->priority;
-        if (!eligible(r, k, c, why) || (own < priority && c->channel->id != stay))
-            continue;
-        if (c->channel->id == stay) {
-            out->channel = c->channel;
-            out->credential = untried(r->plan, c->channel);
-            out->upstream = c->upstream.n ? c->upstream : r->model;
+    struct eligible_ask ask = {
+        .key = k,
+        .catalogue = model_catalogue_builtin(),
+        .op = r->op,
+        .needs = p->body.needs,
+        .estimate_in = r->estimate_in,
+        .estimate_out = r->estimate_out,
+        .again = r->attempts > 0,
+        .tried = p->tried,
+        .tried_n = p->tried_n,
+        .now_ms = loop_now_ms(w->loop),
+    };
+    for (int turn = 0; turn < TURNS_MAX; turn++) {
+        *why = (struct reasons){.n[REASON_INACTIVE] = route.inactive};
+        fill(r, &route, &ask, stay, &tier, why);
+        bool any = tier.n > 0;
+        if (any && take(r, &route, &ask, &tier, out, why))
             return true;
-        }
-        if (own > priority) {
-            priority = own;
-            n = 0;
-        }
-        index[n] = i;
-        tier[n++] = balance_contender(
-            c->channel->id, c->weight == ROW_NULL ? c->channel->weight : (double)c->weight,
-            &c->channel->cell->vitals, ask.now_ms);
+        if (any)
+            continue; /* its places went to others just now; the next look sees that */
+        if (!why->n[REASON_CONTEXT] || ask.any_context)
+            return false;
+        ask.any_context = true; /* an estimate refuses nobody: the upstream is to judge */
     }
-    if (!n)
-        return false;
-    struct balance_state *state = NULL;
-    const struct balance *algorithm = route.algorithm;
-    if (algorithm->stateful && !(state = worker_balance_state(w, r->tenant_id, route.name)))
-        algorithm = balance_default();
-    const struct candidate *c = &route.candidates[index[algorithm->pick(state, &ask, tier, n)]];
-    out->channel = c->channel;
-    out->credential = untried(r->plan, c->channel);
-    out->upstream = c->upstream.n ? c->upstream : r->model;
-    return true;
-}
-
-const char *choose_reasons(const struct reasons *why, char out[256])
-{
-    const struct {
-        unsigned n;
-        const char *what;
-    } all[] = {{why->inactive, "inactive"},
-               {why->not_allowed, "not allowed to this key"},
-               {why->wrong_operation, "without this operation"},
-               {why->no_credential, "without a credential"},
-               {why->tried, "tried already"}};
-    size_t n = 0;
-    str_copy(out, 256, STR("it has none"));
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i].n && n < 200)
-            n +=
-                (size_t)snprintf(out + n, 256 - n, "%s%u %s", n ? ", " : "", all[i].n, all[i].what);
-    return out;
+    return false;
 }

@@ -82,6 +82,7 @@ static void take_settings(struct gateway_settings *s, const struct config *c)
         .pool_idle_ms = (uint32_t)c->pool_idle_ms,
         .attempts_max = (uint32_t)c->attempts_max,
         .retry_wall_ms = (uint32_t)c->retry_wall_ms,
+        .retry_backoff_ms = (uint32_t)c->retry_backoff_ms,
         .stop_ms = (uint32_t)c->stop_timeout_ms,
         .reserve_output_default = (uint32_t)c->reserve_output_default,
         .log_requests = c->log_requests == LOG_REQUESTS_ALL,

@@ -180,6 +180,7 @@ void request_free(struct request *r)
     struct worker *w = r->worker;
     http_call_cancel(&r->call);
     deadline_clear(&r->deadline);
+    gate_leave(&r->pass, 0, 0, loop_now_ms(w->loop));
     *r->prev = r->next;
     if (r->next)
         r->next->prev = r->prev;

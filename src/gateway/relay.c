@@ -528,6 +528,8 @@ static void pass_headers(struct request *r, const struct http_head *h)
 {
     static const struct str prefixes[] = {STR("retry-after"), STR("x-ratelimit-"),
                                           STR("anthropic-ratelimit-")};
+    struct ratelimit limits;
+    ratelimit_init(&limits);
     for (unsigned i = 0; i < h->n; i++) {
         struct str name = h->f[i].name;
         char c = str_lower(name.p[0]);
@@ -538,9 +540,11 @@ static void pass_headers(struct request *r, const struct http_head *h)
                 r->plan->passed =
                     arena_printf(&r->arena, "%.*s%.*s: %.*s\r\n", STR_FMT(r->plan->passed),
                                  STR_FMT(name), STR_FMT(h->f[i].value));
+                ratelimit_take(&limits, name, h->f[i].value, clock_wall_ms());
                 break;
             }
     }
+    gate_limits(&r->pass, &limits, loop_now_ms(r->worker->loop));
     r->plan->retry_after = arena_dup(&r->arena, http_get(h, HTTP_RETRY_AFTER));
     r->plan->retry_after_ms = arena_dup(&r->arena, http_get(h, HTTP_RETRY_AFTER_MS));
 }

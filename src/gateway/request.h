@@ -8,6 +8,7 @@
 #define LYSS_GATEWAY_REQUEST_H
 
 #include "core/clock.h"
+#include "gateway/eligible.h"
 #include "gateway/worker.h"
 #include "llm/classify.h"
 #include "llm/codec.h"
@@ -40,13 +41,12 @@ struct request_plan {
     struct str anthropic_version, anthropic_beta;
     struct iovec iov[2 * (EDIT_IOV_MAX(OPENAI_EDITS_MAX) + 1)]; /* request, and room to send it */
     uint8_t key_digest[32];
-    struct {
-        int64_t channel_id, credential_id;
-    } tried[TRIED_MAX];
+    struct tried tried[TRIED_MAX];
     unsigned tried_n;
-    struct fault fault; /* of the last attempt */
-    struct str passed;  /* upstream's rate-limit headers, for the reply */
-    struct str cors;    /* header lines for a page of another origin */
+    const struct credential *credential; /* of the current attempt; the channel's */
+    struct fault fault;                  /* of the last attempt */
+    struct str passed;                   /* upstream's rate-limit headers, for the reply */
+    struct str cors;                     /* header lines for a page of another origin */
     struct str retry_after, retry_after_ms;
     char *reply; /* the answer's body as it comes */
     size_t reply_n, reply_cap;
@@ -60,6 +60,7 @@ struct request {
     struct http_conn *conn; /* NULL once the caller has its answer, or is gone */
     struct http_call call;
     struct channel *channel;   /* ref, of the current attempt */
+    struct gate_pass pass;     /* what the current attempt holds there */
     struct request_plan *plan; /* NULL after the commit */
     struct arena arena;
     struct deadline deadline;

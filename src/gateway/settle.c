@@ -133,6 +133,12 @@ void settle_vitals(struct request *r, enum vitals_end end)
     vitals_finished(&r->channel->cell->vitals, loop_now_ms(r->worker->loop), end,
                     ttft_ms < UINT32_MAX ? (uint32_t)ttft_ms : UINT32_MAX,
                     (uint64_t)c.in_uncached + out, out, (now - begun) / 1000000);
+    int64_t tokens = 0;
+#define X(field) tokens += c.field;
+    LEDGER_COUNTERS(X)
+#undef X
+    int verdict = end == VITALS_OK ? 1 : end == VITALS_FAILED ? -1 : 0;
+    gate_leave(&r->pass, verdict, tokens, loop_now_ms(r->worker->loop));
 }
 
 /* What an end says of the channel. */

@@ -167,6 +167,9 @@ static enum err fill_channel(const struct snapshot_source *from, struct channel 
     ch->ops = ops_of(row, ch->provider);
     ch->priority = (int)row->priority;
     ch->weight = (int)row->weight;
+    ch->rpm = row->rpm == ROW_NULL ? 0 : row->rpm;
+    ch->tpm = row->tpm == ROW_NULL ? 0 : row->tpm;
+    ch->concurrency = row->concurrency == ROW_NULL ? 0 : row->concurrency;
     ch->connect_ms = or_default(row->connect_timeout_ms, from->connect_ms);
     ch->ttft_ms = or_default(row->ttft_timeout_ms, from->ttft_ms);
     ch->chunk_ms = or_default(row->chunk_timeout_ms, from->chunk_ms);
@@ -219,6 +222,19 @@ static struct channel *shared(const struct snapshot *last, int64_t id, int64_t r
     return NULL;
 }
 
+/* Finds the live state of the channel and of its credentials. */
+static enum err take_cells(const struct snapshot_source *from, struct channel *ch)
+{
+    ch->cell = cells_channel(from->cells, ch->id, ch->name);
+    for (unsigned i = 0; ch->cell && i < ch->credentials_n; i++) {
+        struct credential *c = &ch->credentials[i];
+        c->cell = cells_credential(from->cells, ch->cell, c->id);
+        if (!c->cell)
+            return ERR_NOMEM;
+    }
+    return ch->cell ? ERR_OK : ERR_NOMEM;
+}
+
 /* Adds the channel of one row to s, if it is to be used. */
 static enum err add_channel(const struct snapshot_source *from, struct snapshot *s,
                             const struct rows *r, const struct channel_row *row)
@@ -237,8 +253,8 @@ static enum err add_channel(const struct snapshot_source *from, struct snapshot 
         enum err e = p ? fill_channel(from, ch, row, p, &info)
                        : err_set(&info, ERR_INVALID, "its provider does not exist");
         ch->rev = rev;
-        if (!e && !(ch->cell = cells_channel(from->cells, ch->id, ch->name)))
-            e = ERR_NOMEM;
+        if (!e)
+            e = take_cells(from, ch);
         if (e) {
             log_event(LOG_ERROR, "channel.unusable", LOG_STR("channel", row->name),
                       LOG_CSTR("reason", info.text[0] ? info.text : err_text(e)));
@@ -281,8 +297,7 @@ static enum err add_demo(const struct snapshot_source *from, struct snapshot *s)
             ch->models[1] = (struct model_map){.pattern = STR("demo-*"), .glob = true};
             ch->models_n = 2;
         }
-        ch->cell = cells_channel(from->cells, demo_id, ch->name);
-        if (!ch->credentials || !ch->models || !ch->cell || channel_seal(ch)) {
+        if (!ch->credentials || !ch->models || take_cells(from, ch) || channel_seal(ch)) {
             channel_unref(&ch);
             return ERR_NOMEM;
         }

@@ -77,6 +77,7 @@ static struct apikey_pepper pepper;
 static char key_text[APIKEY_TEXT_MAX];
 static struct channel *channels[CHANNELS];
 static struct channel_cell cells[CHANNELS];
+static struct credential_cell credential_cells[CHANNELS][2];
 static struct tenant tenant;
 static struct api_key key;
 static struct route route;
@@ -99,6 +100,19 @@ static int open_upstream(void *unused)
     make_pair(fd);
     upstream[opened++] = fd[0];
     return fd[1];
+}
+
+/* What earlier requests have taught is forgotten. */
+static void forget(void)
+{
+    for (int i = 0; i < CHANNELS; i++) {
+        memset(&cells[i].gate, 0, sizeof cells[i].gate);
+        gate_init(&cells[i].gate, clock_mono_ms());
+        for (int k = 0; k < 2; k++) {
+            gate_release(&credential_cells[i][k]);
+            credential_cells[i][k] = (struct credential_cell){.channel = &cells[i]};
+        }
+    }
 }
 
 static struct channel *make_channel(int64_t id, int priority)
@@ -124,6 +138,8 @@ static struct channel *make_channel(int64_t id, int priority)
     ch->credentials_n = 1;
     ch->cell = &cells[id - 1];
     vitals_init(&ch->cell->vitals, clock_mono_ms());
+    for (int i = 0; i < 2; i++)
+        ch->credentials[i].cell = &credential_cells[id - 1][i];
     assert_int_equal(channel_seal(ch), ERR_OK);
     return ch;
 }
@@ -203,6 +219,7 @@ static int teardown_all(void **state)
     map_release(&tenant.exact);
     for (int i = 0; i < CHANNELS; i++)
         channel_unref(&channels[i]);
+    forget();
     mem_free(worker);
     buf_release(&got);
     scratch_release();
@@ -261,6 +278,7 @@ static void begin(const char *path, const char *body)
     char text[4096];
     struct addr peer = {0};
     admitted = settled = attempts = opened = 0;
+    forget();
     caller_eof = false;
     memset(&last, 0, sizeof last);
     buf_reset(&got);
@@ -294,6 +312,8 @@ static void end(void)
     assert_int_equal(atomic_load(&worker->body_bytes), 0);
     for (int i = 0; i < CHANNELS; i++)
         assert_int_equal(vitals_in_flight(&cells[i].vitals), 0);
+    for (int i = 0; i < CHANNELS; i++)
+        assert_int_equal(atomic_load(&cells[i].gate.under_way), 0);
 }
 
 static void say_bytes(unsigned up, const char *p, size_t n)
