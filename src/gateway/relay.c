@@ -118,6 +118,7 @@ void relay_commit(struct request *r)
 {
     r->phase = PHASE_RELAY;
     r->first_content_ns = clock_mono_ns();
+    settle_first(r);
     relay_set_deadline(r); /* the gap between chunks may be due before the first token was */
 }
 

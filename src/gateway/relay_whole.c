@@ -190,6 +190,7 @@ void relay_whole_end(struct request *r)
     }
     uint64_t now_ns = clock_mono_ns();
     r->first_content_ns = r->head_ns;
+    settle_first(r);
     r->overhead_us += (uint32_t)((now_ns - p->ready_ns) / 1000);
     struct http_conn *c = r->conn;
     r->conn = NULL;

@@ -160,6 +160,8 @@ void request_settle(struct request *r, enum ledger_state state, int status, enum
 /* A failed attempt that will be followed by another. */
 void settle_attempt(struct request *r, enum err outcome);
 void settle_progress(struct request *r);
+/* The live call's first content has come. */
+void settle_first(struct request *r);
 /* The call that is live, if any, has ended so: for the channel's vitals. */
 void settle_vitals(struct request *r, enum vitals_end end);
 

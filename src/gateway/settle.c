@@ -120,6 +120,13 @@ static void write_log(const struct request *r, const struct ledger_settled *s)
               LOG_I64("output_tokens", s->c.out_text));
 }
 
+void settle_first(struct request *r)
+{
+    if (r->call_live && r->first_content_ns > r->attempt_ns)
+        vitals_first(&r->channel->cell->vitals, loop_now_ms(r->worker->loop),
+                     (r->first_content_ns - r->attempt_ns) / 1000000);
+}
+
 void settle_vitals(struct request *r, enum vitals_end end)
 {
     if (!r->call_live)
@@ -127,12 +134,13 @@ void settle_vitals(struct request *r, enum vitals_end end)
     r->call_live = 0;
     bool estimated;
     struct ledger_counters c = counters(r, &estimated);
-    uint64_t begun = r->attempt_ns, first = r->first_content_ns, now = clock_mono_ns();
-    uint64_t ttft_ms = first > begun ? (first - begun + 999999) / 1000000 : 0;
-    uint64_t out = (uint64_t)(c.out_text + c.out_reasoning + c.audio_out);
+    uint64_t out = (uint64_t)(c.out_text + c.out_reasoning + c.audio_out), first = 0, now = 0;
+    if (r->sse && r->first_content_ns > r->attempt_ns) {
+        first = r->first_content_ns;
+        now = request_now_ns(r, first);
+    }
     vitals_finished(&r->channel->cell->vitals, loop_now_ms(r->worker->loop), end,
-                    ttft_ms < UINT32_MAX ? (uint32_t)ttft_ms : UINT32_MAX,
-                    (uint64_t)c.in_uncached + out, out, (now - begun) / 1000000);
+                    (uint64_t)c.in_uncached + out, out, now > first ? (now - first) / 1000000 : 0);
     int64_t tokens = 0;
 #define X(field) tokens += c.field;
     LEDGER_COUNTERS(X)

@@ -25,6 +25,11 @@ static struct pair load(_Atomic uint64_t *at)
     return p;
 }
 
+static void store(_Atomic uint64_t *at, float a)
+{
+    atomic_store_explicit(at, pack((struct pair){a, 0}), memory_order_relaxed);
+}
+
 /* *at = *at × factor + (a, b) */
 static void update(_Atomic uint64_t *at, float factor, float a, float b)
 {
@@ -43,9 +48,11 @@ static void decay(struct vitals *v, uint64_t now_ms, uint64_t at_ms)
     if (!atomic_compare_exchange_strong(&v->at_ms, &at_ms, now_ms))
         return; /* another thread does */
     float factor = exp2f(-(float)(now_ms - at_ms) / VITALS_HALF_LIFE_MS);
-    _Atomic uint64_t *const all[] = {&v->outcome, &v->ttft, &v->ttft_sq, &v->rate, &v->peak};
+    _Atomic uint64_t *const all[] = {&v->outcome, &v->ttft, &v->ttft_sq,
+                                     &v->load,    &v->rate, &v->peak};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         update(all[i], factor, 0, 0);
+    update(&v->trouble, exp2f(-(float)(now_ms - at_ms) / VITALS_TROUBLE_MS), 0, 0);
 }
 
 static inline void touch(struct vitals *v, uint64_t now_ms)
@@ -55,9 +62,9 @@ static inline void touch(struct vitals *v, uint64_t now_ms)
         decay(v, now_ms, at_ms);
 }
 
-static double quotient(struct pair p)
+static float quotient(struct pair p)
 {
-    return p.b > 1e-6f ? (double)(p.a / p.b) : 0;
+    return p.b > 1e-6f ? p.a / p.b : 0;
 }
 
 void vitals_init(struct vitals *v, uint64_t now_ms)
@@ -70,28 +77,35 @@ void vitals_init(struct vitals *v, uint64_t now_ms)
 
 void vitals_started(struct vitals *v, uint64_t now_ms)
 {
-    atomic_fetch_add_explicit(&v->in_flight, 1, memory_order_relaxed);
+    touch(v, now_ms);
+    int32_t others = atomic_fetch_add_explicit(&v->in_flight, 1, memory_order_relaxed);
+    update(&v->load, 1, (float)others, 1);
     limit_settle(&v->requests, 0, 1, now_ms);
 }
 
-void vitals_finished(struct vitals *v, uint64_t now_ms, enum vitals_end end, uint32_t ttft_ms,
-                     uint64_t tokens, uint64_t out_tokens, uint64_t duration_ms)
+void vitals_first(struct vitals *v, uint64_t now_ms, uint64_t ttft_ms)
+{
+    touch(v, now_ms);
+    float ms = ttft_ms ? (float)ttft_ms : 1, mean = quotient(load(&v->ttft));
+    update(&v->ttft, 1, ms, 1);
+    update(&v->ttft_sq, 1, ms * ms, 1);
+    if (mean > 0 && ms - mean > load(&v->peak).a) /* of two peaks at once either may stay */
+        store(&v->peak, ms - mean);
+}
+
+void vitals_finished(struct vitals *v, uint64_t now_ms, enum vitals_end end, uint64_t tokens,
+                     uint64_t out_tokens, uint64_t flow_ms)
 {
     atomic_fetch_sub_explicit(&v->in_flight, 1, memory_order_relaxed);
     touch(v, now_ms);
     if (end != VITALS_NEUTRAL)
         update(&v->outcome, 1, end == VITALS_OK, 1);
-    if (ttft_ms) {
-        float ms = (float)ttft_ms;
-        double mean = quotient(load(&v->ttft)), over = mean > 0 ? ms - mean : 0;
-        update(&v->ttft, 1, ms, 1);
-        update(&v->ttft_sq, 1, ms * ms, 1);
-        if (over > load(&v->peak).a) /* of two peaks at once either may stay */
-            atomic_store_explicit(&v->peak, pack((struct pair){(float)over, 0}),
-                                  memory_order_relaxed);
-        if (out_tokens > 1 && duration_ms > ttft_ms)
-            update(&v->rate, 1, (float)(out_tokens - 1), (float)(duration_ms - ttft_ms) / 1000);
-    }
+    if (end == VITALS_FAILED)
+        update(&v->trouble, 1, 1, 0);
+    else if (end == VITALS_OK && load(&v->trouble).a > 0)
+        store(&v->trouble, 0);
+    if (out_tokens > 1 && flow_ms)
+        update(&v->rate, 1, (float)(out_tokens - 1), (float)flow_ms / 1000);
     if (tokens)
         limit_settle(&v->tokens, 0, tokens < INT32_MAX ? (int64_t)tokens : INT32_MAX, now_ms);
 }
@@ -99,8 +113,9 @@ void vitals_finished(struct vitals *v, uint64_t now_ms, enum vitals_end end, uin
 void vitals_recovering(struct vitals *v, uint64_t now_ms)
 {
     atomic_store_explicit(&v->recovered_ms, now_ms ? now_ms : 1, memory_order_relaxed);
-    atomic_store_explicit(&v->outcome, 0, memory_order_relaxed);
-    atomic_store_explicit(&v->peak, 0, memory_order_relaxed);
+    store(&v->outcome, 0);
+    store(&v->trouble, 0);
+    store(&v->peak, 0);
 }
 
 double vitals_success(struct vitals *v, uint64_t now_ms)
@@ -119,27 +134,36 @@ double vitals_calls(struct vitals *v, uint64_t now_ms)
 double vitals_ttft(struct vitals *v, uint64_t now_ms)
 {
     touch(v, now_ms);
-    return quotient(load(&v->ttft));
+    return (double)quotient(load(&v->ttft));
 }
 
 double vitals_ttft_peak(struct vitals *v, uint64_t now_ms)
 {
     touch(v, now_ms);
-    return quotient(load(&v->ttft)) + (double)load(&v->peak).a;
+    return (double)(quotient(load(&v->ttft)) + load(&v->peak).a);
 }
 
-struct vitals_spread vitals_ttft_spread(struct vitals *v, uint64_t now_ms)
+void vitals_look(struct vitals *v, uint64_t now_ms, struct vitals_view *out)
 {
     touch(v, now_ms);
-    struct pair p = load(&v->ttft);
-    double mean = quotient(p), square = quotient(load(&v->ttft_sq)) - mean * mean;
-    return (struct vitals_spread){mean, square > 0 ? sqrt(square) : 0, (double)p.b};
+    struct pair ttft = load(&v->ttft), busy = load(&v->load), rate = load(&v->rate);
+    *out = (struct vitals_view){
+        .trouble = load(&v->trouble).a,
+        .ttft = ttft.a,
+        .square = load(&v->ttft_sq).a,
+        .samples = ttft.b,
+        .load = busy.a,
+        .calls = busy.b,
+        .tokens = rate.a,
+        .seconds = rate.b,
+        .in_flight = vitals_in_flight(v),
+    };
 }
 
 double vitals_rate(struct vitals *v, uint64_t now_ms)
 {
     touch(v, now_ms);
-    return quotient(load(&v->rate));
+    return (double)quotient(load(&v->rate));
 }
 
 double vitals_slow_start(struct vitals *v, uint64_t now_ms)

@@ -26,7 +26,9 @@ static int fresh(void **state)
 static void call(uint64_t at, enum vitals_end end, uint32_t ttft_ms)
 {
     vitals_started(&v, at);
-    vitals_finished(&v, at, end, ttft_ms, 0, 0, ttft_ms);
+    if (ttft_ms)
+        vitals_first(&v, at, ttft_ms);
+    vitals_finished(&v, at, end, 0, 0, 0);
 }
 
 static void nothing_is_known_at_first(void **state)
@@ -88,10 +90,11 @@ static void ttft_is_a_mean_with_a_spread(void **state)
     for (int i = 0; i < 100; i++)
         call(1000, VITALS_OK, i % 2 ? 150 : 250);
     near(vitals_ttft(&v, 1000), 200);
-    struct vitals_spread s = vitals_ttft_spread(&v, 1000);
-    near(s.mean, 200);
-    near(s.deviation, 50);
-    near(s.samples, 100);
+    struct vitals_view s;
+    vitals_look(&v, 1000, &s);
+    near((double)s.samples, 100);
+    near((double)s.ttft, 200 * 100);
+    near((double)s.square, (150 * 150 + 250 * 250) * 50);
     near(vitals_ttft(&v, 1000 + 10 * VITALS_HALF_LIFE_MS), 200); /* time alone does not move it */
 }
 
@@ -112,16 +115,46 @@ static void a_peak_jumps_up_and_comes_down(void **state)
 static void rate_is_of_what_follows_the_first_token(void **state)
 {
     vitals_started(&v, 1000);
-    vitals_finished(&v, 4000, VITALS_OK, 1000, 301, 201, 3000);
+    vitals_finished(&v, 4000, VITALS_OK, 301, 201, 2000);
     near(vitals_rate(&v, 4000), 100);
     assert_int_equal(vitals_tokens_per_minute(&v, 4000), 301);
     assert_int_equal(vitals_tokens_per_minute(&v, 70000), 0);
-    vitals_started(&v, 70000); /* neither a lone token nor an answer without one is a rate */
-    vitals_finished(&v, 71000, VITALS_OK, 1000, 1, 1, 1000);
+    vitals_started(&v, 70000); /* neither a lone token nor one without time is a rate */
+    vitals_finished(&v, 71000, VITALS_OK, 1, 1, 1000);
     vitals_started(&v, 71000);
-    vitals_finished(&v, 72000, VITALS_FAILED, 0, UINT64_MAX, UINT64_MAX, UINT64_MAX);
+    vitals_finished(&v, 71000, VITALS_OK, 100, 100, 0);
     near(vitals_rate(&v, 72000), 100);
+    vitals_started(&v, 72000);
+    vitals_finished(&v, 72000, VITALS_FAILED, UINT64_MAX, 0, 0);
     assert_true(vitals_tokens_per_minute(&v, 72000) > 0);
+}
+
+static void a_run_of_failures_is_told_and_soon_forgotten(void **state)
+{
+    struct vitals_view s;
+    for (int i = 0; i < 500; i++)
+        call(1000, VITALS_OK, 0);
+    for (int i = 0; i < 4; i++)
+        call(1000, VITALS_FAILED, 0);
+    vitals_look(&v, 1000, &s);
+    near((double)s.trouble, 4);
+    assert_true(vitals_success(&v, 1000) > 0.98); /* the long view hardly sees it */
+    vitals_look(&v, 1000 + 2 * VITALS_TROUBLE_MS, &s);
+    near((double)s.trouble, 1);
+    call(1000 + 2 * VITALS_TROUBLE_MS, VITALS_OK, 0);
+    vitals_look(&v, 1000 + 2 * VITALS_TROUBLE_MS, &s);
+    assert_true(s.trouble == 0);
+}
+
+static void load_is_what_a_call_met(void **state)
+{
+    struct vitals_view s;
+    for (int i = 0; i < 5; i++)
+        vitals_started(&v, 1000);
+    vitals_look(&v, 1000, &s);
+    near((double)s.load, 0 + 1 + 2 + 3 + 4);
+    near((double)s.calls, 5);
+    assert_int_equal(s.in_flight, 5);
 }
 
 static void slow_start_rises_from_a_tenth(void **state)
@@ -160,12 +193,14 @@ static void a_contender_carries_what_is_known(void **state)
 static void *worker(void *arg)
 {
     unsigned self = (unsigned)(uintptr_t)arg;
+    struct vitals_view seen;
     for (uint64_t i = 0; i < CALLS; i++) {
         uint64_t now = 1000 + i / 10;
         vitals_started(&v, now);
         if (i % 100 == 0)
-            (void)vitals_ttft_spread(&v, now + self);
-        vitals_finished(&v, now, (i + self) % 4 ? VITALS_OK : VITALS_FAILED, 100, 11, 11, 200);
+            vitals_look(&v, now + self, &seen);
+        vitals_first(&v, now, 100);
+        vitals_finished(&v, now, (i + self) % 4 ? VITALS_OK : VITALS_FAILED, 11, 11, 100);
     }
     return NULL;
 }
@@ -198,6 +233,8 @@ int main(void)
         cmocka_unit_test_setup(ttft_is_a_mean_with_a_spread, fresh),
         cmocka_unit_test_setup(a_peak_jumps_up_and_comes_down, fresh),
         cmocka_unit_test_setup(rate_is_of_what_follows_the_first_token, fresh),
+        cmocka_unit_test_setup(a_run_of_failures_is_told_and_soon_forgotten, fresh),
+        cmocka_unit_test_setup(load_is_what_a_call_met, fresh),
         cmocka_unit_test_setup(slow_start_rises_from_a_tenth, fresh),
         cmocka_unit_test_setup(a_contender_carries_what_is_known, fresh),
         cmocka_unit_test_setup(workers_lose_no_update, fresh),
