@@ -76,7 +76,7 @@ static unsigned pick(struct request *r, const struct route *route, const struct 
 {
     const struct balance *algorithm = route->algorithm;
     struct balance_state *state = NULL;
-    struct balance_ask ask = {.now_ms = now_ms, .est_in = r->estimate_in};
+    struct balance_ask ask = {.now_ms = now_ms};
     if (algorithm->stateful &&
         !(state = worker_balance_state(r->worker, r->tenant_id, route->name)))
         algorithm = balance_default();

@@ -21,7 +21,7 @@ struct contender {
     double headroom;       /* share of its limits that is free, 0 … 1; 1 where nothing is known */
 };
 
-/* What `adaptive` weighs: exponents of the factors of its score; 0: does not matter. */
+/* What `adaptive` weighs: exponents of the factors of its score; 0: it does not matter. */
 struct balance_objective {
     float success, ttft, rate, price, headroom;
 };
@@ -30,8 +30,8 @@ extern const struct balance_objective balance_objective_default;
 /* What of the request counts. */
 struct balance_ask {
     uint64_t now_ms;                           /* monotonic */
-    uint64_t hash;                             /* of the user, session or prompt prefix; 0: none */
-    uint32_t est_in, est_out;                  /* tokens */
+    uint64_t hash;                             /* of user, session or prompt prefix; 0: none */
+    uint64_t affinity;                         /* of what is to stay together; 0: nothing */
     const struct balance_objective *objective; /* NULL: the default */
 };
 
@@ -51,7 +51,8 @@ struct balance {
                      const struct contender *c, unsigned n);
 };
 
-extern const struct balance balance_weighted_random, balance_round_robin;
+extern const struct balance balance_weighted_random, balance_round_robin, balance_least_connections,
+    balance_best_performance, balance_adaptive, balance_lowest_cost, balance_consistent_hash;
 
 const struct balance *balance_find(struct str name); /* NULL: no such algorithm */
 const struct balance *balance_default(void);
@@ -59,5 +60,29 @@ const struct balance *balance_default(void);
 /* A channel as it stands now, without a price and with full headroom. */
 struct contender balance_contender(int64_t id, double weight, struct vitals *vitals,
                                    uint64_t now_ms);
+
+/* The i-th algorithm; NULL past the last. */
+const struct balance *balance_at(unsigned i);
+
+/* Success × slow start, in (0, 1]. */
+static inline double contender_fitness(const struct contender *c)
+{
+    return c->effective / c->weight;
+}
+/* Calls under way. */
+static inline int32_t contender_load(const struct contender *c)
+{
+    return c->vitals ? vitals_in_flight(c->vitals) : 0;
+}
+
+/* A 64-bit hash that is the same in every process: of a text, of a number, of two hashes. */
+uint64_t balance_hash(struct str s);
+static inline uint64_t balance_mix(uint64_t a, uint64_t b)
+{
+    uint64_t z = a + b * 0x9e3779b97f4a7c15u; /* splitmix64's finisher */
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
 
 #endif

@@ -3,9 +3,11 @@
  * weights picks of a worker each one gets its weight, evenly spread. */
 #include "gateway/balance/balance.h"
 
-/* The running total of a channel; a new one starts at 0, one that left is forgotten. */
-static double *total(struct balance_state *s, int64_t id)
+/* The running total of a channel, most likely the at-th; a new one starts at 0. */
+static double *total(struct balance_state *s, unsigned at, int64_t id)
 {
+    if (at < s->n && s->id[at] == id)
+        return &s->current[at];
     for (unsigned i = 0; i < s->n; i++)
         if (s->id[i] == id)
             return &s->current[i];
@@ -23,7 +25,7 @@ static unsigned pick(struct balance_state *state, const struct balance_ask *ask,
     double sum = 0, *best = NULL;
     unsigned chosen = 0;
     for (unsigned i = 0; i < n; i++) {
-        double *t = total(state, c[i].id);
+        double *t = total(state, i, c[i].id);
         *t += c[i].weight;
         sum += c[i].weight;
         if (!best || *t > *best) {
