@@ -98,14 +98,22 @@ static void bind_cost(struct sql_stmt *q, int at, bool has, int64_t nusd)
         sql_bind_null(q, at);
 }
 
+static void bind_id(struct sql_stmt *q, int at, int64_t id)
+{
+    if (id)
+        sql_bind_i64(q, at, id);
+    else
+        sql_bind_null(q, at);
+}
+
 static const char usage_sql[] =
     "INSERT INTO usage (request_id, tenant_id, user_id, key_id, route_id, at_ms, ended_ms, dialect,"
     " op, stream, model, upstream_model, channel_id, credential_id, state, status, error, attempts,"
     " estimated, ttft_us, total_us, overhead_us, est_in, est_out, in_uncached, cache_read,"
     " cache_write_5m, cache_write_1h, out_text, out_reasoning, audio_in, audio_out, images,"
-    " cost_nusd, usage_json)"
+    " cost_nusd, usage_json, price_id)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,"
-    " ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35)";
+    " ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36)";
 
 static enum err insert_usage(struct sql *db, const struct ledger_admitted *a,
                              const struct ledger_settled *s, struct err_info *info)
@@ -141,6 +149,7 @@ static enum err insert_usage(struct sql *db, const struct ledger_admitted *a,
 #undef X
     bind_cost(q, 34, s->has_cost, s->cost_nusd);
     bind_words(q, 35, s->usage_json);
+    bind_id(q, 36, s->price_id);
     return sql_run(q, info);
 }
 
@@ -148,9 +157,9 @@ static const char attempt_sql[] =
     "INSERT INTO attempt (request_id, number, tenant_id, channel_id, credential_id, upstream_model,"
     " status, error, estimated, start_ms, ttft_us, total_us, in_uncached, cache_read,"
     " cache_write_5m, cache_write_1h, out_text, out_reasoning, audio_in, audio_out, images,"
-    " cost_nusd)"
+    " cost_nusd, price_id)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,"
-    " ?20, ?21, ?22) ON CONFLICT (request_id, number) DO NOTHING";
+    " ?20, ?21, ?22, ?23) ON CONFLICT (request_id, number) DO NOTHING";
 
 static enum err insert_attempt(struct sql *db, int64_t tenant_id, const struct ledger_attempt *a,
                                struct err_info *info)
@@ -173,6 +182,7 @@ static enum err insert_attempt(struct sql *db, int64_t tenant_id, const struct l
     LEDGER_COUNTERS(X)
 #undef X
     bind_cost(q, 22, a->has_cost, a->cost_nusd);
+    bind_id(q, 23, a->price_id);
     return sql_run(q, info);
 }
 

@@ -124,9 +124,7 @@ enum err open_add(struct open_table *t, const struct record *r)
     if (r->type == JOURNAL_ATTEMPT)
         return add_attempt(o, (const struct record_attempt *)r);
     o->has_progress = true;
-    o->channel_id = p->channel_id;
-    o->credential_id = p->credential_id;
-    o->so_far = p->c;
+    record_unpack_progress(p, &o->so_far);
     return ERR_OK;
 }
 

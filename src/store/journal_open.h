@@ -16,8 +16,7 @@ struct open_attempt {
 struct open_request {
     bool has_admitted, has_progress;
     uint8_t id[16];
-    int64_t channel_id, credential_id; /* of the last progress */
-    struct record_counters so_far;
+    struct ledger_progress so_far; /* of the last progress */
     struct open_attempt *attempts;
     struct record_admitted r; /* its text follows */
 };

@@ -49,6 +49,20 @@ static void put_text(char *dst, struct str s)
         memcpy(dst, s.p, s.n);
 }
 
+/* price_id stands behind the texts, where nothing is aligned. */
+static void put_i64(char *at, int64_t v)
+{
+    memcpy(at, &v, sizeof v);
+}
+
+static int64_t get_i64(const struct record *h, const char *at)
+{
+    int64_t v = 0;
+    if (h->version >= 2)
+        memcpy(&v, at, sizeof v);
+    return v;
+}
+
 size_t record_admitted_size(const struct ledger_admitted *a)
 {
     return sizeof(struct record_admitted) + cut(a->model, JOURNAL_NAME_MAX).n;
@@ -56,13 +70,14 @@ size_t record_admitted_size(const struct ledger_admitted *a)
 
 size_t record_attempt_size(const struct ledger_attempt *a)
 {
-    return sizeof(struct record_attempt) + cut(a->upstream_model, JOURNAL_NAME_MAX).n;
+    return sizeof(struct record_attempt) + cut(a->upstream_model, JOURNAL_NAME_MAX).n +
+           sizeof(int64_t);
 }
 
 size_t record_settled_size(const struct ledger_settled *s)
 {
     return sizeof(struct record_settled) + cut(s->upstream_model, JOURNAL_NAME_MAX).n +
-           cut(s->usage_json, JOURNAL_USAGE_MAX).n;
+           cut(s->usage_json, JOURNAL_USAGE_MAX).n + sizeof(int64_t);
 }
 
 static void pack_counters(struct record_counters *r, const struct ledger_counters *c)
@@ -121,6 +136,20 @@ void record_pack_progress(struct record_progress *r, const struct ledger_progres
     r->credential_id = p->credential_id;
     pack_counters(&r->c, &p->so_far);
     r->spare = 0;
+    r->cost_nusd = p->has_cost ? p->cost_nusd : INT64_MIN;
+    r->price_id = p->price_id;
+}
+
+void record_unpack_progress(const struct record_progress *r, struct ledger_progress *p)
+{
+    bool priced = r->h.version >= 2;
+    memcpy(p->request_id, r->id, 16);
+    p->channel_id = r->channel_id;
+    p->credential_id = r->credential_id;
+    record_unpack_counters(&r->c, &p->so_far);
+    p->has_cost = priced && r->cost_nusd != INT64_MIN;
+    p->cost_nusd = p->has_cost ? r->cost_nusd : 0;
+    p->price_id = priced ? r->price_id : 0;
 }
 
 void record_pack_attempt(struct record_attempt *r, const struct ledger_attempt *a)
@@ -140,6 +169,7 @@ void record_pack_attempt(struct record_attempt *r, const struct ledger_attempt *
     r->estimated = a->estimated;
     r->cost_nusd = a->has_cost ? a->cost_nusd : INT64_MIN;
     put_text(r->model, model);
+    put_i64(r->model + model.n, a->price_id);
 }
 
 void record_unpack_attempt(const struct record_attempt *r, struct ledger_attempt *a)
@@ -158,6 +188,7 @@ void record_unpack_attempt(const struct record_attempt *r, struct ledger_attempt
     a->has_cost = r->cost_nusd != INT64_MIN;
     a->cost_nusd = a->has_cost ? r->cost_nusd : 0;
     a->upstream_model = str_make(r->model, r->model_len);
+    a->price_id = get_i64(&r->h, r->model + r->model_len);
 }
 
 void record_pack_settled(struct record_settled *r, const struct ledger_settled *s, bool bare)
@@ -183,6 +214,8 @@ void record_pack_settled(struct record_settled *r, const struct ledger_settled *
     r->has_cost = s->has_cost;
     put_text(r->text, model);
     put_text(r->text + model.n, usage);
+    if (!bare)
+        put_i64(r->text + model.n + usage.n, s->price_id);
 }
 
 void record_unpack_settled(const struct record_settled *r, struct ledger_settled *s)
@@ -204,25 +237,28 @@ void record_unpack_settled(const struct record_settled *r, struct ledger_settled
     s->has_cost = r->has_cost != 0;
     s->upstream_model = str_make(r->text, r->model_len);
     s->usage_json = str_make(r->text + r->model_len, r->usage_len);
+    s->price_id = get_i64(&r->h, r->text + r->model_len + r->usage_len);
 }
 
 /* The texts must lie within the record: the sum says it came from us, not that we had no bug. */
 static bool texts_fit(const struct record *r)
 {
+    size_t price = r->version >= 2 ? sizeof(int64_t) : 0;
     switch (r->type) {
     case JOURNAL_ADMITTED:
         return r->len >= sizeof(struct record_admitted) &&
                sizeof(struct record_admitted) + ((const struct record_admitted *)r)->model_len <=
                    r->len;
     case JOURNAL_PROGRESS:
-        return r->len >= sizeof(struct record_progress);
+        return r->len >= offsetof(struct record_progress, cost_nusd) + 2 * price;
     case JOURNAL_ATTEMPT:
         return r->len >= sizeof(struct record_attempt) &&
-               sizeof(struct record_attempt) + ((const struct record_attempt *)r)->model_len <=
+               sizeof(struct record_attempt) + ((const struct record_attempt *)r)->model_len +
+                       price <=
                    r->len;
     case JOURNAL_SETTLED: {
         const struct record_settled *s = (const struct record_settled *)r;
-        return r->len >= sizeof *s && sizeof *s + s->model_len + s->usage_len <= r->len;
+        return r->len >= sizeof *s && sizeof *s + s->model_len + s->usage_len + price <= r->len;
     }
     default:
         return false;

@@ -4,7 +4,10 @@
  * crosses a 4 KiB page, so a reader that meets damage goes on at the next page.
  * (epoch, worker, seq) names a record for ever: the epoch is one start of the
  * process, seq counts within a worker's ring.  Where the rest of a page is too
- * small, its first word is JOURNAL_PAD | bytes. */
+ * small, its first word is JOURNAL_PAD | bytes.
+ *
+ * Version 1 knew no price_id; a bare settled record still has that form.  Both
+ * are read, since a binary takes over what an older one left. */
 #ifndef LYSS_STORE_JOURNAL_RECORD_H
 #define LYSS_STORE_JOURNAL_RECORD_H
 
@@ -17,6 +20,7 @@
 #define JOURNAL_PAD       0x80000000u
 #define JOURNAL_NAME_MAX  256u
 #define JOURNAL_USAGE_MAX 2048u
+#define JOURNAL_VERSION   2u
 #define JOURNAL_ALIGN(n)  (((n) + 7u) & ~(size_t)7)
 /* The worker number of records that recovery writes itself. */
 #define JOURNAL_RECOVERY 0xffffu
@@ -56,8 +60,9 @@ struct record_progress {
     int64_t channel_id, credential_id;
     struct record_counters c;
     uint32_t spare;
+    int64_t cost_nusd, price_id; /* from version 2 on; INT64_MIN: unpriced */
 };
-static_assert(sizeof(struct record_progress) == 96, "stored");
+static_assert(sizeof(struct record_progress) == 112, "stored");
 
 struct record_attempt {
     struct record h;
@@ -69,7 +74,7 @@ struct record_attempt {
     uint16_t outcome, model_len;
     uint8_t number, estimated;
     int64_t cost_nusd; /* INT64_MIN: unpriced */
-    char model[];
+    char model[];      /* behind it, from version 2 on: int64_t price_id */
 };
 static_assert(sizeof(struct record_attempt) == 128, "stored");
 
@@ -82,7 +87,7 @@ struct record_settled {
     int16_t status;
     uint16_t err, model_len, usage_len;
     uint8_t state, estimated, attempts, has_cost;
-    char text[]; /* model, then usage */
+    char text[]; /* model, then usage; then, from version 2 on: int64_t price_id */
 };
 static_assert(sizeof(struct record_settled) == 136, "stored");
 
@@ -90,14 +95,16 @@ static_assert(sizeof(struct record_settled) == 136, "stored");
 size_t record_admitted_size(const struct ledger_admitted *a);
 size_t record_attempt_size(const struct ledger_attempt *a);
 size_t record_settled_size(const struct ledger_settled *s);
-/* Fill a record but for h. bare: without its texts (sizeof(struct record_settled) bytes). */
+/* Fill a record but for h. bare: in version 1 and without its texts (sizeof(struct record_settled)
+ * bytes). */
 void record_pack_admitted(struct record_admitted *r, const struct ledger_admitted *a);
 void record_pack_progress(struct record_progress *r, const struct ledger_progress *p);
 void record_pack_attempt(struct record_attempt *r, const struct ledger_attempt *a);
 void record_pack_settled(struct record_settled *r, const struct ledger_settled *s, bool bare);
-/* The texts point into the record. */
+/* The texts point into the record; its version counts. */
 void record_unpack_admitted(const struct record_admitted *r, struct ledger_admitted *a);
 void record_unpack_counters(const struct record_counters *r, struct ledger_counters *c);
+void record_unpack_progress(const struct record_progress *r, struct ledger_progress *p);
 void record_unpack_attempt(const struct record_attempt *r, struct ledger_attempt *a);
 void record_unpack_settled(const struct record_settled *r, struct ledger_settled *s);
 

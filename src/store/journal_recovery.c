@@ -133,65 +133,87 @@ static enum err read_rings(struct state *st, const char *dir, struct err_info *i
     return e ? e : buf_failed(&st->paths) ? ERR_NOMEM : ERR_OK;
 }
 
-static bool has_input(const struct record_counters *c)
+static bool has_input(const struct ledger_counters *c)
 {
     return c->in_uncached || c->cache_read || c->cache_write_5m || c->cache_write_1h || c->audio_in;
 }
 
-static void add_counters(struct record_counters *to, const struct record_counters *c)
+static void add(struct ledger_settled *s, const struct ledger_counters *c, bool has_cost,
+                int64_t cost_nusd)
 {
-#define X(field) to->field += c->field;
+#define X(field) s->c.field += c->field;
     LEDGER_COUNTERS(X)
 #undef X
+    s->has_cost =
+        s->has_cost && has_cost && !__builtin_add_overflow(s->cost_nusd, cost_nusd, &s->cost_nusd);
+    s->attempts++;
 }
 
 /* What a request owes that nobody settled: its tries, and of the one under way the output counted
  * so far and, once a byte came back, the input. */
-static void charge(struct open_request *o, struct record_settled *s)
+static void charge(struct open_request *o, struct ledger_settled *s)
 {
+    struct ledger_progress *p = &o->so_far;
+    s->has_cost = true;
     if (o->has_progress) {
-        if (!has_input(&o->so_far))
-            o->so_far.in_uncached = o->r.est_in;
-        s->c = o->so_far;
-        s->channel_id = o->channel_id;
-        s->credential_id = o->credential_id;
-        s->attempts = 1;
-    }
-    for (struct open_attempt *a = o->attempts; a; a = a->next) {
-        add_counters(&s->c, &a->r.c);
-        if (!o->has_progress) {
-            s->channel_id = a->r.channel_id;
-            s->credential_id = a->r.credential_id;
+        if (!has_input(&p->so_far) && o->r.est_in) {
+            p->so_far.in_uncached = o->r.est_in;
+            p->has_cost = false; /* the worker priced what it had counted */
         }
-        s->attempts++;
+        add(s, &p->so_far, p->has_cost, p->cost_nusd);
+        s->channel_id = p->channel_id;
+        s->credential_id = p->credential_id;
+        s->price_id = o->attempts ? 0 : p->price_id;
+    }
+    for (struct open_attempt *t = o->attempts; t; t = t->next) {
+        struct ledger_attempt a;
+        record_unpack_attempt(&t->r, &a);
+        add(s, &a.c, a.has_cost, a.cost_nusd);
+        if (!o->has_progress) {
+            s->channel_id = a.channel_id;
+            s->credential_id = a.credential_id;
+        }
     }
     s->attempts = s->attempts ? s->attempts : 1;
+}
+
+static enum err write_record(struct state *st, struct record *r, enum journal_type type, size_t len,
+                             uint64_t *seq)
+{
+    *r = (struct record){.len = (uint32_t)len,
+                         .seq = ++*seq,
+                         .epoch = st->rc->epoch,
+                         .worker = JOURNAL_RECOVERY,
+                         .type = (uint8_t)type,
+                         .version = JOURNAL_VERSION};
+    r->crc = record_crc(r, r->len);
+    return segment_add(st->w, r);
 }
 
 /* The try under way gets a record of its own where there were others. */
 static enum err end_try(struct state *st, struct open_request *o, uint64_t *seq, int64_t now_ms)
 {
-    struct record_attempt a = {
-        .h = {.len = sizeof a,
-              .seq = ++*seq,
-              .epoch = st->rc->epoch,
-              .worker = JOURNAL_RECOVERY,
-              .type = JOURNAL_ATTEMPT,
-              .version = 1},
-        .channel_id = o->channel_id,
-        .credential_id = o->credential_id,
+    struct {
+        struct record_attempt r;
+        int64_t price_id;
+    } room;
+    struct ledger_attempt a = {
+        .channel_id = o->so_far.channel_id,
+        .credential_id = o->so_far.credential_id,
         .start_ms = now_ms,
-        .c = o->so_far,
+        .c = o->so_far.so_far,
         .outcome = ERR_INTERNAL,
         .number = 1,
         .estimated = 1,
-        .cost_nusd = INT64_MIN,
+        .cost_nusd = o->so_far.cost_nusd,
+        .has_cost = o->so_far.has_cost,
+        .price_id = o->so_far.price_id,
     };
-    memcpy(a.id, o->id, 16);
+    memcpy(a.request_id, o->id, 16);
     for (struct open_attempt *p = o->attempts; p; p = p->next)
         a.number = p->r.number >= a.number ? (uint8_t)(p->r.number + 1) : a.number;
-    a.h.crc = record_crc(&a.h, a.h.len);
-    return segment_add(st->w, &a.h);
+    record_pack_attempt(&room.r, &a);
+    return write_record(st, &room.r.h, JOURNAL_ATTEMPT, record_attempt_size(&a), seq);
 }
 
 static enum err abort_open(struct state *st)
@@ -201,22 +223,18 @@ static enum err abort_open(struct state *st)
     int64_t now_ms = clock_wall_ms();
     enum err e = ERR_OK;
     for (struct open_request *o; !e && (o = open_next(&st->open, &at));) {
-        struct record_settled s = {.h = {.len = sizeof s,
-                                         .epoch = st->rc->epoch,
-                                         .worker = JOURNAL_RECOVERY,
-                                         .type = JOURNAL_SETTLED,
-                                         .version = 1},
-                                   .state = LEDGER_ABORTED,
-                                   .estimated = 1,
-                                   .err = ERR_INTERNAL,
-                                   .ended_ms = now_ms};
-        memcpy(s.id, o->id, 16);
+        struct {
+            struct record_settled r;
+            int64_t price_id;
+        } room;
+        struct ledger_settled s = {
+            .state = LEDGER_ABORTED, .estimated = 1, .err = ERR_INTERNAL, .ended_ms = now_ms};
+        memcpy(s.request_id, o->id, 16);
         charge(o, &s);
         if (o->has_progress && o->attempts)
             e = end_try(st, o, &seq, now_ms);
-        s.h.seq = ++seq;
-        s.h.crc = record_crc(&s.h, s.h.len);
-        e = e ? e : segment_add(st->w, &s.h);
+        record_pack_settled(&room.r, &s, false);
+        e = e ? e : write_record(st, &room.r.h, JOURNAL_SETTLED, record_settled_size(&s), &seq);
         st->rc->aborted += !e;
     }
     st->rc->records += seq;

@@ -132,7 +132,7 @@ static void publish(struct journal_ring *r, struct record *rec, enum journal_typ
     rec->epoch = r->epoch;
     rec->worker = r->worker;
     rec->type = (uint8_t)type;
-    rec->version = 1;
+    rec->version = type == JOURNAL_SETTLED && len == BARE ? 1 : JOURNAL_VERSION;
     rec->crc = record_crc(rec, (uint32_t)len);
     atomic_store_explicit((_Atomic uint32_t *)&rec->len, (uint32_t)len, memory_order_release);
     r->at += JOURNAL_ALIGN(len);

@@ -373,11 +373,9 @@ enum err segment_carry_write(struct segment_dir *d, uint64_t number, const struc
         for (struct open_attempt *a = o->attempts; a; a = a->next)
             carry(&b, &a->r.h);
         if (o->has_progress) {
-            struct record_progress p = {.h = {.len = sizeof p, .type = JOURNAL_PROGRESS}};
-            memcpy(p.id, o->id, 16);
-            p.channel_id = o->channel_id;
-            p.credential_id = o->credential_id;
-            p.c = o->so_far;
+            struct record_progress p = {
+                .h = {.len = sizeof p, .type = JOURNAL_PROGRESS, .version = JOURNAL_VERSION}};
+            record_pack_progress(&p, &o->so_far);
             p.h.crc = record_crc(&p.h, p.h.len);
             carry(&b, &p.h);
         }

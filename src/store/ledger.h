@@ -59,6 +59,9 @@ struct ledger_progress {
     uint8_t request_id[16];
     struct ledger_counters so_far;
     int64_t channel_id, credential_id;
+    int64_t cost_nusd; /* of so_far */
+    bool has_cost;
+    int64_t price_id;
 };
 
 /* One try of a request; written only for requests that had more than one. */
@@ -73,6 +76,7 @@ struct ledger_attempt {
     uint8_t estimated;
     int64_t cost_nusd;
     bool has_cost;             /* false: unpriced */
+    int64_t price_id;          /* the row of the table price that was used; 0: none */
     struct str upstream_model; /* cut at 256 bytes */
 };
 
@@ -87,6 +91,7 @@ struct ledger_settled {
     struct ledger_counters c;
     int64_t cost_nusd;
     bool has_cost;                         /* false: unpriced, stored as NULL */
+    int64_t price_id;                      /* 0: none, or its attempts have their own */
     struct str upstream_model, usage_json; /* cut at 256 bytes and at 2 KiB */
 };
 

@@ -55,6 +55,7 @@ static void read_row(struct sql_stmt *q, struct arena *arena, struct usage_row *
     r->upstream_model = text_of(q, at++, arena);
     r->error = text_of(q, at++, arena);
     r->usage_json = text_of(q, at++, arena);
+    r->price_id = sql_i64(q, at++);
 }
 
 enum err repo_usage_list(struct sql *ledger, int64_t tenant_id, const struct usage_filter *f,
@@ -72,7 +73,7 @@ enum err repo_usage_list(struct sql *ledger, int64_t tenant_id, const struct usa
                 " at_ms, ended_ms, dialect, op, stream, status, attempts, ttft_us, total_us,"
                 " overhead_us, est_in, est_out, state, estimated, cost_nusd, in_uncached,"
                 " cache_read, cache_write_5m, cache_write_1h, out_text, out_reasoning, audio_in,"
-                " audio_out, images, model, upstream_model, error, usage_json FROM usage"
+                " audio_out, images, model, upstream_model, error, usage_json, price_id FROM usage"
                 " WHERE" FILTER " AND id < ?7 ORDER BY id DESC LIMIT ?8");
     bind_filter(q, tenant_id, f);
     sql_bind_i64(q, 7, before > 0 ? before : INT64_MAX);

@@ -30,6 +30,7 @@ struct usage_row {
     int64_t est_in, est_out;
     struct ledger_counters c;
     int64_t cost_nusd;
+    int64_t price_id; /* in the table price; 0: none was known, or its attempts have their own */
     struct str model, upstream_model, error, usage_json;
 };
 

@@ -22,6 +22,7 @@
 #include "store/journal.h"
 #include "store/journal_segment.h"
 #include "store/migrate.h"
+#include "store/repo_price.h"
 #include "store/repo_usage.h"
 #include "store/sql.h"
 
@@ -112,6 +113,7 @@ static struct ledger_settled settled(uint64_t n)
                                .c = {.in_uncached = 11, .cache_read = 5, .out_text = 7},
                                .cost_nusd = 1234,
                                .has_cost = true,
+                               .price_id = 55,
                                .upstream_model = STR("gpt-4o-2024-11-20"),
                                .usage_json = STR("{\"prompt_tokens\":16,\"completion_tokens\":7}")};
     id_of(s.request_id, n);
@@ -263,6 +265,7 @@ static void reads_back(void **state)
     assert_int_equal(t.failed, 1);
     assert_int_equal(t.unpriced, 1);
     assert_int_equal(t.cost_nusd, 9 * 1234);
+    assert_int_equal(rows[0].price_id, 55);
     assert_int_equal(repo_usage_totals(db, TENANT + 1, &f, &t, NULL), ERR_OK);
     assert_int_equal(t.requests, 0);
     sql_close(&db);
@@ -309,7 +312,7 @@ static void open_requests_become_aborted(void **state)
     assert_int_equal(query("SELECT count(*) FROM usage WHERE state = 7 AND estimated = 1"), 20);
     /* Without a byte from upstream: nothing. */
     assert_int_equal(query("SELECT count(*) FROM usage WHERE state = 7 AND in_uncached = 0"
-                           " AND out_text = 0 AND cost_nusd IS NULL"),
+                           " AND out_text = 0 AND cost_nusd = 0"),
                      18);
     assert_int_equal(query("SELECT in_uncached FROM usage WHERE out_text = 9"), 50);
     assert_int_equal(query("SELECT attempts FROM usage WHERE out_text = 3"), 2);
@@ -325,6 +328,76 @@ static void open_requests_become_aborted(void **state)
     assert_true(n <= 1 && next > 1);
     free(numbers);
     segment_dir_close(&d);
+}
+
+/* 1: everything is priced. 2: a try without a price. 3: what was spent is more than can be said. */
+static void leave_priced_open(struct journal *j)
+{
+    for (uint64_t n = 1; n <= 3; n++) {
+        admit(j, n);
+        struct ledger_attempt a = {.number = 1,
+                                   .channel_id = 21,
+                                   .outcome = ERR_UPSTREAM_ERROR,
+                                   .c = {.in_uncached = 5},
+                                   .cost_nusd = n == 3 ? INT64_MAX : 100,
+                                   .has_cost = n != 2,
+                                   .price_id = n == 2 ? 0 : 77,
+                                   .upstream_model = STR("a")};
+        id_of(a.request_id, n);
+        journal_attempt(journal_ring(j, n % 2), &a);
+        struct ledger_progress p = {.so_far = {.in_uncached = 7, .out_text = (int64_t)n},
+                                    .channel_id = 9,
+                                    .cost_nusd = 11,
+                                    .has_cost = true,
+                                    .price_id = 88};
+        id_of(p.request_id, n);
+        journal_progress(journal_ring(j, n % 2), &p);
+    }
+    admit(j, 4);
+    struct ledger_progress only = {
+        .so_far = {.in_uncached = 7}, .cost_nusd = 13, .has_cost = true, .price_id = 99};
+    id_of(only.request_id, 4);
+    journal_progress(journal_ring(j, 0), &only);
+}
+
+static void aborted_requests_keep_their_cost(void **state)
+{
+    struct journal_options o = options();
+    in_a_process_that_dies(leave_priced_open, &o);
+    recover_twice(&o);
+    assert_int_equal(query("SELECT count(*) FROM usage"), 4);
+    assert_int_equal(query("SELECT cost_nusd FROM usage WHERE out_text = 1"), 111);
+    assert_int_equal(query("SELECT price_id IS NULL FROM usage WHERE out_text = 1"), 1);
+    assert_int_equal(query("SELECT cost_nusd IS NULL FROM usage WHERE out_text = 2"), 1);
+    assert_int_equal(query("SELECT cost_nusd IS NULL FROM usage WHERE out_text = 3"), 1);
+    assert_int_equal(query("SELECT cost_nusd FROM usage WHERE attempts = 1"), 13);
+    assert_int_equal(query("SELECT price_id FROM usage WHERE attempts = 1"), 99);
+    assert_int_equal(query("SELECT count(*) FROM attempt WHERE number = 2 AND cost_nusd = 11"
+                           " AND price_id = 88"),
+                     3);
+    assert_int_equal(query("SELECT count(*) FROM attempt WHERE number = 1 AND price_id = 77"), 2);
+    assert_int_equal(query("SELECT count(*) FROM usage_attempts WHERE price_id IS NOT NULL"), 6);
+    assert_int_equal(query("SELECT sum(unpriced) FROM rollup_day"), 2);
+    assert_int_equal(query("SELECT sum(cost_nusd) FROM rollup_hour"), 111 + 13);
+}
+
+static void prices_are_kept(void **state)
+{
+    struct sql *db;
+    assert_int_equal(open_ledger(NULL, &db, NULL), ERR_OK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(repo_price_keep(db, model_catalogue_builtin(), NULL), ERR_OK);
+    sql_close(&db);
+    const struct model_entry *m =
+        model_find(model_catalogue_builtin(), STR("openai"), STR("gpt-4o"));
+    char text[200];
+    snprintf(text, sizeof text, "SELECT in_uncached + out_text FROM price WHERE id = %lld",
+             (long long)m->prices.rows[0].id);
+    assert_int_equal(query(text),
+                     m->prices.rows[0].rates.in_uncached + m->prices.rows[0].rates.out_text);
+    assert_int_equal(query("SELECT count(*) FROM price WHERE images IS NOT NULL"), 0);
+    assert_true(query("SELECT count(*) FROM price WHERE source LIKE 'https://%'") > 80);
+    assert_int_equal(query("SELECT count(*) = count(DISTINCT id) FROM price"), 1);
 }
 
 static void numbers_never_fall(void **state)
@@ -642,6 +715,8 @@ int main(void)
         T(reads_back),
         T(many_attempts),
         T(open_requests_become_aborted),
+        T(aborted_requests_keep_their_cost),
+        T(prices_are_kept),
         T(numbers_never_fall),
         T(replay),
         T(a_long_stream_pins_nothing),

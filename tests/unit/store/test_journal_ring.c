@@ -258,6 +258,81 @@ static void two_threads(void **state)
     ring_free(&r, false);
 }
 
+/* A record as it was before prices were known: its version, its length, its sum. */
+static void make_old(struct record *r, uint32_t len)
+{
+    r->version = 1;
+    r->len = len;
+    r->crc = record_crc(r, len);
+}
+
+static void make_short_of_its_version(struct record *r)
+{
+    r->version = JOURNAL_VERSION;
+    r->crc = record_crc(r, r->len);
+}
+
+union any {
+    struct record h;
+    struct record_attempt attempt;
+    struct record_progress progress;
+    struct record_settled settled;
+    char room[JOURNAL_PAGE];
+};
+
+static void an_old_attempt_is_read(void **state)
+{
+    union any m = {.h = {.type = JOURNAL_ATTEMPT, .version = JOURNAL_VERSION}};
+    struct ledger_attempt a = {
+        .number = 2, .cost_nusd = 5, .has_cost = true, .price_id = 9, .upstream_model = STR("m-1")};
+    struct ledger_attempt back;
+    record_pack_attempt(&m.attempt, &a);
+    m.h.len = (uint32_t)record_attempt_size(&a);
+    m.h.crc = record_crc(&m.h, m.h.len);
+    assert_true(record_valid(&m.h, sizeof m));
+    record_unpack_attempt(&m.attempt, &back);
+    assert_int_equal(back.price_id, 9);
+    make_old(&m.h, sizeof m.attempt + 3);
+    assert_true(record_valid(&m.h, sizeof m));
+    record_unpack_attempt(&m.attempt, &back);
+    assert_int_equal(back.price_id, 0);
+    assert_int_equal(back.cost_nusd, 5);
+    make_short_of_its_version(&m.h);
+    assert_false(record_valid(&m.h, sizeof m));
+}
+
+static void an_old_progress_is_read(void **state)
+{
+    union any m = {.h = {.type = JOURNAL_PROGRESS, .version = JOURNAL_VERSION}};
+    struct ledger_progress p = {.cost_nusd = 5, .has_cost = true, .price_id = 9}, back;
+    record_pack_progress(&m.progress, &p);
+    record_unpack_progress(&m.progress, &back);
+    assert_true(back.has_cost && back.cost_nusd == 5 && back.price_id == 9);
+    make_old(&m.h, 96);
+    assert_true(record_valid(&m.h, sizeof m));
+    record_unpack_progress(&m.progress, &back);
+    assert_false(back.has_cost || back.cost_nusd || back.price_id);
+    make_short_of_its_version(&m.h);
+    assert_false(record_valid(&m.h, sizeof m));
+}
+
+static void an_old_settlement_is_read(void **state)
+{
+    union any m = {.h = {.type = JOURNAL_SETTLED, .version = JOURNAL_VERSION}};
+    struct ledger_settled s = settled(1, STR("{}")), back;
+    s.price_id = 9;
+    record_pack_settled(&m.settled, &s, false);
+    record_unpack_settled(&m.settled, &back);
+    assert_int_equal(back.price_id, 9);
+    make_old(&m.h, sizeof m.settled + 2);
+    assert_true(record_valid(&m.h, sizeof m));
+    record_unpack_settled(&m.settled, &back);
+    assert_int_equal(back.price_id, 0);
+    assert_true(str_eq(back.usage_json, STR("{}")));
+    make_short_of_its_version(&m.h);
+    assert_false(record_valid(&m.h, sizeof m));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +344,9 @@ int main(void)
         cmocka_unit_test(an_earlier_lap_is_not_taken),
         cmocka_unit_test(a_torn_tail_is_left),
         cmocka_unit_test(two_threads),
+        cmocka_unit_test(an_old_attempt_is_read),
+        cmocka_unit_test(an_old_progress_is_read),
+        cmocka_unit_test(an_old_settlement_is_read),
     };
     return cmocka_run_group_tests_name("journal_ring", tests, setup, teardown);
 }
