@@ -26,6 +26,13 @@ static void write_anthropic(const struct request_plan *p, struct buf *b)
     buf_lit(b, "\r\n");
 }
 
+/* The caller's trace goes on with this attempt as a span of its own. */
+static void write_trace(const char *parent, struct buf *b)
+{
+    uint64_t span = rng_u64() | 1;
+    buf_printf(b, "traceparent: %.36s%016llx%s\r\n", parent, (unsigned long long)span, parent + 52);
+}
+
 static enum err write_head(struct request *r, const struct choice *c, size_t length,
                            struct str *out, struct err_info *info)
 {
@@ -44,6 +51,8 @@ static enum err write_head(struct request *r, const struct choice *c, size_t len
         buf_lit(b, "Accept: text/event-stream\r\n");
     if (op_row((enum llm_op)r->call_op)->dialect == DIALECT_ANTHROPIC)
         write_anthropic(r->plan, b);
+    if (r->ids && r->ids->traceparent[0])
+        write_trace(r->ids->traceparent, b);
     buf_lit(b, "Content-Type: application/json\r\nAccept-Encoding: identity\r\n"
                "User-Agent: lyss/" LYSS_VERSION "\r\nContent-Length: ");
     buf_u64(b, length);

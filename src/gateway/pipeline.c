@@ -193,6 +193,7 @@ void request_free(struct request *r)
     mem_free(r->tail);
     mem_free(r->hold);
     mem_free(r->upstream_model);
+    mem_free(r->ids);
     translation_free(&r->translation);
     if (r->plan)
         buf_release(&r->plan->translated);
@@ -227,10 +228,53 @@ static enum err check_body(struct worker *w, const struct http_head *h, struct e
     return ERR_OK;
 }
 
+/* https://www.w3.org/TR/trace-context/ 3.2: 00-{32 hex}-{16 hex}-{2 hex}, ids not all zero. */
+static bool traceparent_ok(struct str s)
+{
+    static const char form[] = "00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+    bool trace = false, span = false;
+    if (s.n != sizeof form - 1)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+        if (form[i] == 'x' ? !hex : c != form[i])
+            return false;
+        trace |= i >= 3 && i < 35 && c != '0';
+        span |= i >= 36 && i < 52 && c != '0';
+    }
+    return trace && span;
+}
+
+/* A name for the log: letters, digits and a little else. */
+static bool request_id_ok(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] <= ' ' || s.p[i] >= 0x7F || s.p[i] == '"' || s.p[i] == '\\')
+            return false;
+    return s.n > 0;
+}
+
+static void keep_ids(struct request *r, const struct http_head *h)
+{
+    struct str id = http_get(h, HTTP_X_REQUEST_ID), trace = http_get(h, HTTP_TRACEPARENT);
+    bool with_id = request_id_ok(id), with_trace = traceparent_ok(trace);
+    if (!with_id && !with_trace)
+        return;
+    r->ids = mem_zalloc(sizeof *r->ids);
+    if (!r->ids)
+        return; /* the log can do without */
+    if (with_id)
+        str_copy(r->ids->request_id, sizeof r->ids->request_id, id);
+    if (with_trace)
+        str_copy(r->ids->traceparent, sizeof r->ids->traceparent, trace);
+}
+
 /* Keeps what later phases need of the head. */
 static void read_head(struct request *r, const struct http_head *h)
 {
     struct request_plan *p = r->plan;
+    keep_ids(r, h);
     p->strict = str_eq(http_get(h, HTTP_X_LYSS_STRICT), STR("1"));
     if (r->dialect != DIALECT_ANTHROPIC)
         return;

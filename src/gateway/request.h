@@ -54,6 +54,12 @@ struct request_plan {
     uint64_t ready_ns; /* when the caller's body, and then when the answer's last bytes were here */
 };
 
+/* By what the caller knows this call. */
+struct caller_ids {
+    char request_id[65];  /* its x-request-id; cut */
+    char traceparent[56]; /* W3C Trace Context, version 00; empty: none */
+};
+
 struct request {
     struct request *next, **prev; /* the worker's */
     struct worker *worker;
@@ -87,6 +93,7 @@ struct request {
     uint32_t estimate_in, estimate_out;
     uint32_t ttft_ms, chunk_ms;
     char *upstream_model;         /* own copy, after the commit */
+    struct caller_ids *ids;       /* NULL: the caller gave none */
     struct ledger_counters spent; /* by all attempts so far, where there are several */
     struct openai_stream tap;
     struct translation *translation; /* of a stream that a codec reads */
@@ -149,7 +156,8 @@ bool relay_is_success(const struct request *r);
 /* ---- relay_whole.c ---- */
 void relay_whole_bytes(struct request *r, const char *p, size_t n);
 void relay_whole_end(struct request *r);
-/* Of what is passed on as it comes, the last bytes are kept (in r->tail): the usage stands there. */
+/* Of what is passed on as it comes, the last bytes are kept (in r->tail): the usage stands there.
+ */
 void relay_keep_last(struct request *r, const char *p, size_t n);
 void relay_read_last_usage(struct request *r);
 

@@ -107,17 +107,20 @@ static void write_log(const struct request *r, const struct ledger_settled *s)
         return;
     char id[37];
     uuid_format(r->id, id);
-    log_event(s->state == LEDGER_COMPLETED ? LOG_INFO : LOG_WARN, "request.end",
-              LOG_STR("request_id", str_c(id)), LOG_I64("tenant_id", r->tenant_id),
-              LOG_I64("user_id", r->user_id), LOG_I64("key_id", r->key_id),
-              LOG_STR("op", str_c(op_row(r->op)->name)),
-              LOG_STR("channel", r->channel ? r->channel->name : STR_NULL),
-              LOG_I64("attempts", r->attempts), LOG_I64("status", s->status),
-              LOG_STR("state", str_c(ledger_state_name(s->state))),
-              LOG_STR("error", str_c(s->err ? err_name(s->err) : "")),
-              LOG_I64("ttft_us", s->ttft_us), LOG_I64("total_us", s->total_us),
-              LOG_I64("overhead_us", s->overhead_us), LOG_I64("input_tokens", s->c.in_uncached),
-              LOG_I64("output_tokens", s->c.out_text));
+    const struct caller_ids *ids = r->ids;
+    struct str trace = ids && ids->traceparent[0] ? str_make(ids->traceparent + 3, 32) : STR_NULL;
+    log_event(
+        s->state == LEDGER_COMPLETED ? LOG_INFO : LOG_WARN, "request.end",
+        LOG_STR("request_id", str_c(id)),
+        LOG_STR("client_request_id", str_c(ids ? ids->request_id : "")), LOG_STR("trace_id", trace),
+        LOG_I64("tenant_id", r->tenant_id), LOG_I64("user_id", r->user_id),
+        LOG_I64("key_id", r->key_id), LOG_STR("op", str_c(op_row(r->op)->name)),
+        LOG_STR("channel", r->channel ? r->channel->name : STR_NULL),
+        LOG_I64("attempts", r->attempts), LOG_I64("status", s->status),
+        LOG_STR("state", str_c(ledger_state_name(s->state))),
+        LOG_STR("error", str_c(s->err ? err_name(s->err) : "")), LOG_I64("ttft_us", s->ttft_us),
+        LOG_I64("total_us", s->total_us), LOG_I64("overhead_us", s->overhead_us),
+        LOG_I64("input_tokens", s->c.in_uncached), LOG_I64("output_tokens", s->c.out_text));
 }
 
 void settle_first(struct request *r)

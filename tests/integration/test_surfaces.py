@@ -321,6 +321,26 @@ def test_metrics(lyss, up, name):
     assert m not in now and COMPLETION_CANARY not in now
 
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def test_a_trace_goes_on_upstream_and_into_the_log(lyss, up, name):
+    m = name()
+    r = lyss.chat(m, headers=[("traceparent", TRACE), ("x-request-id", "mine-1")])
+    sent = up.of(m)[0].header("traceparent")
+    assert re.fullmatch(r"00-4bf92f3577b34da6a3ce929d0e0e4736-[0-9a-f]{16}-01", sent) and sent != TRACE
+    line = wait(lambda: next((x for x in lyss.log_text().splitlines() if r.request_id in x and "request.end" in x), None),
+                what="the log line")
+    assert '"mine-1"' in line and "4bf92f3577b34da6a3ce929d0e0e4736" in line
+
+
+@pytest.mark.parametrize("bad", ["", "00-" + "0" * 32 + "-00f067aa0ba902b7-01", TRACE.upper(), TRACE + "-x", TRACE[:-1] + "\xe9"])
+def test_a_malformed_trace_goes_nowhere(lyss, up, name, bad):
+    m = name()
+    assert lyss.chat(m, headers=[("traceparent", bad)]).status == 200
+    assert up.of(m)[0].header("traceparent") is None
+
+
 def test_root_says_who_it_is(lyss):
     r = lyss.get("/", key=None)
     assert r.status == 200 and "lyss" in r.body.decode().lower() and r.json["version"]
