@@ -10,9 +10,9 @@
 #include "core/rng.h"
 #include "gateway/balance/balance.h"
 
-#define DOUBT      2.0f  /* samples that the guess for an unknown channel is worth */
-#define RETRY_COST 10.0f /* a call that fails costs as much as so many that do not */
-#define TIGHT      0.2f  /* headroom below which a channel is spared */
+#define DOUBT      2.0f /* samples that the guess for an unknown channel is worth */
+#define RETRY_COST 5.0f /* a call that fails costs as much as so many that do not */
+#define TIGHT      0.2f /* headroom below which a channel is spared */
 
 struct pool {
     float ttft, rate, weight;
