@@ -35,6 +35,7 @@ static const struct command {
     {"user", "people and programs of a tenant", NULL, &group_user},
     {"key", "API keys of users", NULL, &group_key},
     {"usage", "what was asked and what it took", cmd_usage, NULL},
+    {"simulate", "try the balancing algorithms on made-up channels", cmd_simulate, NULL},
     {"version", "print the version", cmd_version, NULL},
 };
 
