@@ -274,8 +274,7 @@ class Conn(asyncio.Protocol):
                 bad.append(f"{name} {names.count(name)} times")
         if "host" not in names:
             bad.append("no host")
-        for name in ("transfer-encoding", "te", "upgrade", "proxy-authorization", "proxy-connection",
-                     "keep-alive", "trailer", "expect", "cookie", "x-goog-api-key", "forwarded"):
+        for name in self.server.stray_headers:
             if name in names:
                 bad.append(f"forwarded {name}")
         if r.header("accept-encoding") not in (None, "identity"):
@@ -575,6 +574,10 @@ async def fault(kind, r, conn, framing):
 
 class Upstream:
     """The server.  Use as a context manager, or start() and stop()."""
+
+    # what a gateway must not send on
+    stray_headers = ("transfer-encoding", "te", "upgrade", "proxy-authorization", "proxy-connection", "keep-alive", "trailer", "expect",
+                     "cookie", "x-goog-api-key", "forwarded")
 
     def __init__(self, keys=(PROVIDER_KEY,), certfile=None, keyfile=None, sndbuf=0, models=("up-one", "up-two")):
         self.keys, self.models = set(keys), list(models)
