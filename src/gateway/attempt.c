@@ -5,6 +5,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/rng.h"
+#include "gateway/passthrough.h"
 #include "gateway/translate.h"
 #include "llm/dialect.h"
 #include "net/gunzip.h"
@@ -33,11 +34,25 @@ static void write_trace(const char *parent, struct buf *b)
     buf_printf(b, "traceparent: %.36s%016llx%s\r\n", parent, (unsigned long long)span, parent + 52);
 }
 
+/* Moves a head that holds a credential into the arena. */
+static enum err keep_head(struct request *r, struct buf *b, struct str *out)
+{
+    if (!buf_failed(b))
+        *out = arena_dup(&r->arena, buf_view(b));
+    if (b->p)
+        explicit_bzero(b->p, b->n);
+    return buf_failed(b) || arena_failed(&r->arena) ? ERR_NOMEM : ERR_OK;
+}
+
 static enum err write_head(struct request *r, const struct choice *c, size_t length,
                            struct str *out, struct err_info *info)
 {
     struct buf *b = scratch_buf(SCRATCH_CALL_HEAD, 16384);
     const struct channel *ch = c->channel;
+    if (r->plan->passthrough) {
+        passthrough_write_head(r, c, length, b);
+        return keep_head(r, b, out);
+    }
     buf_lit(b, "POST ");
     enum err e = provider_target(ch->provider, &ch->at, (enum llm_op)r->call_op, c->upstream,
                                  r->stream, b, info);
@@ -57,10 +72,7 @@ static enum err write_head(struct request *r, const struct choice *c, size_t len
                "User-Agent: lyss/" LYSS_VERSION "\r\nContent-Length: ");
     buf_u64(b, length);
     buf_lit(b, "\r\n\r\n");
-    if (!buf_failed(b))
-        *out = arena_dup(&r->arena, buf_view(b));
-    explicit_bzero(b->p, b->n);
-    return buf_failed(b) || arena_failed(&r->arena) ? ERR_NOMEM : ERR_OK;
+    return keep_head(r, b, out);
 }
 
 /* The caller's own body with what must differ for this channel. */
@@ -91,8 +103,11 @@ static enum err write_body(struct request *r, const struct choice *c, struct str
                            struct err_info *info)
 {
     struct request_plan *p = r->plan;
-    enum err e;
-    if (r->call_op != r->op || names_model_twice(r, c)) {
+    enum err e = ERR_OK;
+    if (p->passthrough) {
+        p->edits = (struct openai_edits){.n = 0};
+        *body = p->body.body;
+    } else if (r->call_op != r->op || names_model_twice(r, c)) {
         p->edits = (struct openai_edits){.n = 0};
         e = translate_request(r, c, info);
         *body = buf_view(&p->translated);
@@ -298,6 +313,7 @@ void attempt_failed(struct request *r, const struct fault *fault)
     struct reasons why = {0};
     bool again = cls != CLASS_REQUEST && r->attempts < set->attempts_max && !w->stopping &&
                  loop_now_ms(w->loop) - p->first_attempt_ms < set->retry_wall_ms &&
+                 !p->passthrough && /* it may have had an effect */
                  choose(r, cls == CLASS_KEY ? r->channel->id : 0, &next, &why);
     if (!again) {
         if (cls == CLASS_THROTTLE && !p->fault.retry_ms)
@@ -335,7 +351,7 @@ void attempt_start(struct request *r)
 {
     struct choice c;
     struct reasons why;
-    if (choose(r, 0, &c, &why))
+    if (r->plan->passthrough ? passthrough_choose(r, &c, &why) : choose(r, 0, &c, &why))
         begin(r, &c, 0);
     else if (op_row((enum llm_op)r->op)->kind == KIND_COUNT_TOKENS)
         translate_count(r);

@@ -32,6 +32,8 @@ static bool was_tried(const struct eligible_ask *a, int64_t channel_id, int64_t 
 /* As it is asked for, or in a form that it can be translated to. */
 static bool serves(const struct channel *ch, enum llm_op op)
 {
+    if (op == OP_PASSTHROUGH)
+        return true;
     enum llm_op to = op_serve(op, ch->ops);
     return to == op || (to != OP_NONE && codec_of(op) && codec_of(to));
 }

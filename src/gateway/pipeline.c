@@ -11,6 +11,7 @@
 #include "core/clock.h"
 #include "core/rng.h"
 #include "gateway/pages.h"
+#include "gateway/passthrough.h"
 #include "gateway/surface.h"
 #include "gateway/translate.h"
 #include "llm/dialect.h"
@@ -344,6 +345,10 @@ static void on_head(struct http_conn *c, const struct http_head *h)
         page_models(r, k, s.head);
         return;
     }
+    if (s.op == OP_PASSTHROUGH && (e = passthrough_read(r, &s, k, h, &info))) {
+        request_refuse(r, e, &info);
+        return;
+    }
     if (h->framing == HTTP_BODY_LENGTH && h->length > BIG_BODY_BYTES) {
         r->body_bytes = h->length;
         atomic_fetch_add_explicit(&w->body_bytes, r->body_bytes, memory_order_relaxed);
@@ -363,6 +368,8 @@ static enum step refused(struct request *r, enum err e, const struct err_info *i
 static enum step phase_parse(struct request *r)
 {
     struct request_plan *p = r->plan;
+    if (p->passthrough)
+        return NEXT;
     struct err_info info;
     err_info_init(&info);
     enum err e;
@@ -410,6 +417,8 @@ static void list_models(const struct api_key *k, char *out, size_t cap)
 
 static enum step phase_resolve(struct request *r)
 {
+    if (r->plan->passthrough)
+        return NEXT;
     struct worker *w = r->worker;
     struct err_info info;
     struct route route;
@@ -498,7 +507,7 @@ static void on_body(struct http_conn *c, struct str body)
         r->body_bytes = body.n;
         atomic_fetch_add_explicit(&r->worker->body_bytes, r->body_bytes, memory_order_relaxed);
     }
-    if (body.n > PARSE_STEP_BYTES) {
+    if (body.n > PARSE_STEP_BYTES && !r->plan->passthrough) {
         r->phase = PHASE_PARSE;
         r->step.run = on_step;
         if (json_steps_new(&r->steps, body)) {

@@ -1,5 +1,6 @@
 /* relay: answers on their way from the upstream to the caller: held until the commit, then passed
  * on as they come, and never made to look more complete than they are. */
+#include "gateway/passthrough.h"
 #include "gateway/translate.h"
 
 #include <assert.h>
@@ -82,11 +83,14 @@ bool relay_send_down(struct request *r, struct str data, bool last)
     if (!r->conn)
         return true; /* an orphan: there is nobody to send it to */
     r->last_down_ms = loop_now_ms(r->worker->loop);
+    bool raw = r->op == OP_PASSTHROUGH;
     if (!r->head_sent) {
         r->head_sent = 1;
-        ok = http_stream_start(
-            r->conn, 200,
-            reply_headers(r, r->sse || r->stream ? "text/event-stream" : "application/json"), data);
+        ok = http_stream_start(r->conn, raw ? r->upstream_status : 200,
+                               reply_headers(r, raw                   ? r->plan->content_type
+                                                : r->sse || r->stream ? "text/event-stream"
+                                                                      : "application/json"),
+                               data);
         if (last && ok)
             http_stream_finish(r->conn);
         else if (last)
@@ -186,7 +190,7 @@ void relay_break(struct request *r, enum ledger_state state, enum err e,
             ->fault_event(&b, r->op, fault, tokens, translate_sequence(r), str_make(id, 36));
         struct http_conn *c = r->conn;
         r->conn = NULL;
-        if (!r->torn && r->stream && !buf_failed(&b))
+        if (!r->torn && r->stream && r->op != OP_PASSTHROUGH && !buf_failed(&b))
             (void)!http_stream_write(c, buf_view(&b)); /* false: nobody is there to be told */
         http_stream_break(c);
         buf_release(&b);
@@ -590,6 +594,11 @@ static void on_head(struct http_call *call, const struct http_head *h)
     r->upstream_status = (int16_t)h->status;
     r->last_up_ms = loop_now_ms(r->worker->loop);
     r->head_ns = clock_mono_ns();
+    if (r->op == OP_PASSTHROUGH) {
+        r->whole = 1;
+        (void)!passthrough_answer(r, h); /* false: the server tells of it */
+        return;
+    }
     pass_headers(r, h);
     r->sse = relay_is_success(r) && is_type(h, STR("text/event-stream"));
     r->whole = !r->sse;

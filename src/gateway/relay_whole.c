@@ -163,7 +163,10 @@ void relay_whole_end(struct request *r)
         r->conn = NULL;
         if (c)
             http_stream_finish(c);
-        request_settle(r, LEDGER_COMPLETED, 200, ERR_OK);
+        bool good = r->op != OP_PASSTHROUGH || r->upstream_status < 400;
+        request_settle(r, good ? LEDGER_COMPLETED : LEDGER_UPSTREAM_ERROR,
+                       r->op == OP_PASSTHROUGH ? r->upstream_status : 200,
+                       good ? ERR_OK : ERR_UPSTREAM_ERROR);
         request_free(r);
         return;
     }

@@ -24,6 +24,7 @@ enum request_phase {
     PHASE_END      /* answered, or alone; a parsing step is on its way and frees it */
 };
 
+struct passthrough;
 struct translation;
 
 enum torn { TORN_NOT, TORN_IN_LINE, TORN_LINE_START, TORN_LINE_CR };
@@ -37,6 +38,8 @@ struct request_plan {
     struct neutral_request *neutral; /* the body's meaning, once an attempt needed it */
     struct buf translated;           /* the body in the upstream's form */
     struct link link;                /* what its writer tells the answer's reader */
+    struct passthrough *passthrough; /* NULL: it is understood */
+    const char *content_type;        /* of a passthrough's answer */
     bool strict;                     /* what cannot be carried is refused */
     struct str anthropic_version, anthropic_beta;
     struct iovec iov[2 * (EDIT_IOV_MAX(OPENAI_EDITS_MAX) + 1)]; /* request, and room to send it */

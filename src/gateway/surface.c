@@ -26,7 +26,8 @@ static bool match_op(struct str rest, struct surface *out)
         return true;
     }
     for (enum llm_op op = OP_NONE + 1; op < OP_COUNT; op++)
-        if (op != OP_MODEL && !op_by_path(op) && str_eq(rest, str_c(op_row(op)->path))) {
+        if (op != OP_MODEL && op != OP_PASSTHROUGH && !op_by_path(op) &&
+            str_eq(rest, str_c(op_row(op)->path))) {
             out->op = op;
             return true;
         }
@@ -81,8 +82,36 @@ static bool match_gemini(struct str path, struct surface *out)
     return false;
 }
 
+/* /passthrough/{channel}/… */
+static bool match_passthrough(struct str path, struct surface *out)
+{
+    static const struct str prefix = STR("/passthrough/");
+    if (!str_starts(path, prefix))
+        return false;
+    struct str rest = str_from(path, prefix.n);
+    ptrdiff_t slash = str_chr(rest, '/');
+    if (slash <= 0)
+        return false;
+    out->op = OP_PASSTHROUGH;
+    out->name = str_make(rest.p, (size_t)slash);
+    out->rest = str_from(rest, (size_t)slash);
+    return true;
+}
+
+static bool method_passes(struct str method)
+{
+    static const struct str all[] = {STR("GET"), STR("POST"), STR("PUT"), STR("PATCH"),
+                                     STR("DELETE")};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (str_eq(method, all[i]))
+            return true;
+    return false;
+}
+
 static bool match(struct str path, struct surface *out)
 {
+    if (match_passthrough(path, out))
+        return true;
     if (match_gemini(path, out))
         return true;
     out->name = STR_NULL;
@@ -124,6 +153,10 @@ enum err surface_find(struct str method, struct str path, struct surface *out, c
         }
     if (!match(path, out))
         return ERR_NOT_FOUND;
+    if (out->op == OP_PASSTHROUGH) {
+        *allow = "GET, POST, PUT, PATCH, DELETE";
+        return method_passes(method) ? ERR_OK : ERR_METHOD_NOT_ALLOWED;
+    }
     bool post = op_row(out->op)->has_body;
     out->dialect = op_row(out->op)->dialect;
     *allow = post ? "POST" : "GET, HEAD";

@@ -15,6 +15,7 @@ struct surface {
     enum dialect dialect;
     bool force_stream;
     bool head;       /* a HEAD request: the answer has no body */
+    struct str rest; /* PASSTHROUGH: what follows the channel's name */
     struct str name; /* still percent-encoded: a deployment, or a model's id; p NULL: none */
 };
 

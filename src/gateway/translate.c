@@ -35,6 +35,8 @@ static bool wants_responses(const struct request *r, const struct model_caps *ca
 enum llm_op translate_op(const struct request *r, const struct channel *ch, struct str upstream)
 {
     enum llm_op op = (enum llm_op)r->op, to = op_serve(op, ch->ops);
+    if (op == OP_PASSTHROUGH)
+        return op;
     if (to == OP_CHAT && ch->ops & OP_BIT(OP_RESPONSES) && codec_of(OP_RESPONSES) &&
         wants_responses(
             r, model_caps_find(model_catalogue_builtin(), str_c(ch->provider->name), upstream)))

@@ -22,6 +22,7 @@ static const struct op_row rows[OP_COUNT] = {
     [OP_GEMINI_EMBED] = {"embed_content", ":embedContent", G, KIND_EMBED, true, false, false},
     [OP_GEMINI_EMBEDS] = {"batch_embed_contents", ":batchEmbedContents", G, KIND_EMBED, true, false,
                           false},
+    [OP_PASSTHROUGH] = {"passthrough", "/passthrough", O, KIND_NONE, true, false, false},
 };
 
 const struct op_row *op_row(enum llm_op op)

@@ -20,6 +20,7 @@ enum llm_op {
     OP_GEMINI_COUNT,  /* POST models/{m}:countTokens */
     OP_GEMINI_EMBED,  /* POST models/{m}:embedContent */
     OP_GEMINI_EMBEDS, /* POST models/{m}:batchEmbedContents */
+    OP_PASSTHROUGH,   /* any method, /passthrough/{channel}/…: not understood */
     OP_COUNT
 };
 

@@ -1,0 +1,102 @@
+"""/passthrough/{channel}/…: a provider's own API by way of a channel, bytes untouched."""
+import json
+
+import pytest
+from lib.lyss import chat_body
+from lib.upstream import PROVIDER_KEY
+
+
+def call(lyss, method, path, body=None, headers=(), key=True):
+    with lyss.connect() as c:
+        return c.request(method, path, body, (*lyss.auth(key), *headers))
+
+
+@pytest.fixture()
+def files(up):
+    """An upstream that also has a path of its own; what it saw."""
+    seen = []
+    plain = up.answer
+
+    async def answer(r, conn):
+        if "/files" not in r.target:
+            return await plain(r, conn)
+        seen.append(r)
+        r.outcome = "complete"
+        if r.method == "DELETE":
+            return await conn.write(b"HTTP/1.1 204 No Content\r\nX-Upstream: yes\r\n\r\n")
+        body = b"%PDF-1.4 \x00\xff" + r.body
+        status = 418 if "teapot" in r.target else 201
+        await conn.head(status, [("Content-Length", str(len(body))), ("X-Upstream", "yes"), ("Set-Cookie", "a=b"),
+                                 ("Connection", "x-hop"), ("X-Hop", "1")], "application/pdf")
+        await conn.write(body)
+    up.answer = answer
+    yield seen
+    up.answer = plain
+    up.violations[:] = [v for v in up.violations if "not JSON" not in v]  # it was not meant to be
+
+
+def test_any_method_and_bytes_pass(lyss, files):
+    body = b"\x00\x01 not JSON \xff" * 1000
+    for method in ("POST", "PUT", "PATCH"):
+        r = call(lyss, method, "/passthrough/main/files?a=1&key=x&b=2", body,
+                         headers=[("Content-Type", "application/x-thing"), ("X-Mine", "1"), ("Cookie", "c=1"),
+                                  ("Connection", "keep-alive, x-drop"), ("X-Drop", "1")])
+        assert r.status == 201 and r.body == b"%PDF-1.4 \x00\xff" + body
+        assert r.header("content-type") == "application/pdf" and r.header("x-upstream") == "yes"
+        assert r.header("set-cookie") is None and r.header("x-hop") is None
+        sent = files[-1]
+        assert sent.method == method and sent.body == body and sent.target.endswith("/files?a=1&b=2")
+        assert sent.header("content-type") == "application/x-thing" and sent.header("x-mine") == "1"
+        assert sent.header("cookie") is None and sent.header("x-drop") is None
+        assert sent.header("authorization") == f"Bearer {PROVIDER_KEY}"
+        row = lyss.row(r.request_id)
+        assert row["state"] == "completed" and row["status"] == 201
+
+
+def test_get_and_delete_need_no_body(lyss, files):
+    r = call(lyss, "GET", "/passthrough/main/files/f-1")
+    assert r.status == 201 and r.body == b"%PDF-1.4 \x00\xff" and files[-1].header("content-length") is None
+    r = call(lyss, "DELETE", "/passthrough/main/files/f-1")
+    assert r.status == 204 and r.body == b"" and r.header("x-upstream") == "yes"
+
+
+def test_an_error_passes_as_it_is_and_is_told_as_one(lyss, files):
+    r = call(lyss, "POST", "/passthrough/main/files/teapot", b"{}")
+    assert r.status == 418 and r.body.startswith(b"%PDF")
+    assert lyss.row(r.request_id)["state"] == "upstream_error"
+    assert len(files) == 1
+
+
+def test_usage_is_read_where_it_is_to_be_seen(lyss, up, name):
+    m = name()
+    r = call(lyss, "POST", "/passthrough/main/chat/completions", json.dumps(chat_body(m)).encode(),
+                     headers=[("Content-Type", "application/json")])
+    assert r.status == 200 and r.json["choices"]
+    row = lyss.row(r.request_id)
+    used = r.json["usage"]
+    assert row["in_uncached"] + row["cache_read"] == used["prompt_tokens"]
+    assert row["out_text"] + row["out_reasoning"] == used["completion_tokens"] and not row["estimated"]
+
+
+def test_a_stream_passes_and_a_cut_is_a_cut(lyss, up, name):
+    m = name()
+    up.on(m, fault="fin", after=3)
+    r = call(lyss, "POST", "/passthrough/main/chat/completions", json.dumps(chat_body(m, stream=True)).encode())
+    assert r.status == 200 and r.end in ("cut", "reset", "eof") and b"error" not in r.body
+    assert lyss.row(r.request_id)["state"] in ("incomplete", "upstream_error")
+
+
+@pytest.mark.parametrize("path,status", [
+    ("/passthrough/no-such/files", 404), ("/passthrough/main", 404), ("/passthrough//files", 404),
+    ("/passthrough/main/../../files", 400), ("/passthrough/main/a/%2e%2E/files", 400),
+    ("/passthrough/main/a%2f..%2ffiles", 400), ("/passthrough/main/a\\files", 400)])
+def test_a_path_stays_below_the_channel(lyss, files, path, status):
+    r = call(lyss, "POST", path, b"{}")
+    assert r.status == status and not files
+
+
+def test_it_wants_a_key_and_a_known_method(lyss, files):
+    assert call(lyss, "POST", "/passthrough/main/files", b"{}", key=False).status == 401
+    r = call(lyss, "OPTIONS", "/passthrough/main/files")
+    assert r.status == 405 and "PATCH" in r.header("allow")
+    assert not files
