@@ -4,7 +4,6 @@
 #include "gateway/translate.h"
 
 #include <assert.h>
-#include <stdio.h>
 
 #include "core/alloc.h"
 #include "core/clock.h"
@@ -12,16 +11,10 @@
 #include "llm/dialect.h"
 #include "net/gunzip.h"
 #include "net/scratch.h"
-#include "net/sse.h"
 
-#define HOLD_EVENTS_MAX  64
-#define HOLD_BYTES_MAX   49152
 #define QUEUE_HIGH_BYTES 65536
-#define USAGE_RAW_MAX    2048
 #define DRAIN_MS         1000
 #define DECODED_MAX      (16u << 20)
-#define PROGRESS_MS      1000
-#define PROGRESS_TOKENS  1000
 
 static struct request *of_call(struct http_call *call)
 {
@@ -126,8 +119,7 @@ void relay_commit(struct request *r)
     relay_set_deadline(r); /* the gap between chunks may be due before the first token was */
 }
 
-/* After the first bytes have gone out (the reply's headers came from the plan). */
-static void shed_plan(struct request *r)
+void relay_shed_plan(struct request *r)
 {
     if (!r->plan || http_call_sending(&r->call))
         return;
@@ -145,9 +137,7 @@ static void shed_plan(struct request *r)
     }
 }
 
-/* The caller has its whole answer; the upstream's last bytes are awaited so that its connection can
- * be used again. */
-static void drain(struct request *r)
+void relay_drain(struct request *r)
 {
     r->conn = NULL;
     if (!r->call.conn) {
@@ -202,327 +192,6 @@ void relay_break(struct request *r, enum ledger_state state, enum err e,
 bool relay_is_success(const struct request *r)
 {
     return r->upstream_status >= 200 && r->upstream_status < 300;
-}
-
-/* ---- streams ---------------------------------------------------------------------------- */
-
-static bool hold(struct request *r, struct str raw)
-{
-    if (r->hold_n + raw.n > r->hold_cap) {
-        uint32_t cap = r->hold_cap ? r->hold_cap : 512;
-        while (cap < r->hold_n + raw.n)
-            cap *= 2;
-        char *p = mem_realloc(r->hold, cap);
-        if (!p)
-            return false;
-        r->hold = p;
-        r->hold_cap = cap;
-    }
-    memcpy(r->hold + r->hold_n, raw.p, raw.n);
-    r->hold_n += (uint32_t)raw.n;
-    r->hold_events++;
-    return true;
-}
-
-/* Puts what was held, if anything, before run. False: no memory, the request has ended. */
-static bool join_held(struct request *r, struct str *run)
-{
-    if (!r->hold_n)
-        return true;
-    if (!hold(r, *run)) {
-        relay_break(r, LEDGER_UPSTREAM_ERROR, ERR_NOMEM, NULL, NULL);
-        return false;
-    }
-    *run = str_make(r->hold, r->hold_n);
-    r->hold_n = 0;
-    return true;
-}
-
-/* Sends what was held, if anything, and then run; an empty run leaves what is held where it is. */
-static bool flush_run(struct request *r, struct str run)
-{
-    return !run.n || (join_held(r, &run) && relay_send_down(r, run, false));
-}
-
-/* The stream's own end: run ends with it. */
-static void complete(struct request *r, struct str run)
-{
-    if (!join_held(r, &run))
-        return;
-    bool ok = relay_send_down(r, run, true);
-    request_settle(r, ok ? LEDGER_COMPLETED : LEDGER_CLIENT_GONE, 200,
-                   ok ? ERR_OK : ERR_CLIENT_GONE);
-    drain(r);
-}
-
-static void keep_usage(struct request *r, struct str raw)
-{
-    if (raw.n > USAGE_RAW_MAX)
-        return;
-    if (raw.n > r->usage_cap) { /* by doubling: what grows by a digit now and then fits again */
-        uint16_t cap = 256;
-        while (cap < raw.n)
-            cap *= 2;
-        char *room = arena_alloc(&r->arena, cap);
-        r->usage_cap = room ? cap : 0;
-        r->usage_raw = str_make(room, 0);
-        if (!room)
-            return;
-    }
-    memcpy((char *)r->usage_raw.p, raw.p, raw.n);
-    r->usage_raw.n = raw.n;
-}
-
-enum verdict { PASS, SKIP, LAST, STOP };
-
-/* The attempt, or what is left of the request, has failed by an error of ours or of the wire. */
-static void fail_stream(struct request *r, enum err e, const struct err_info *info)
-{
-    if (r->phase == PHASE_RELAY)
-        relay_break(r, attempt_end_state(e), e, info, NULL);
-    else
-        attempt_error(r, e, info);
-}
-
-/* What to do with one event. STOP: the attempt, or the request, has failed by *fault; what came
- * before the event is still to be passed on. */
-static enum verdict judge(struct request *r, const struct sse_event *ev, struct fault **fault)
-{
-    static __thread struct openai_event e;
-    *fault = &e.fault;
-    if (!ev->has_data)
-        return r->phase == PHASE_RELAY ? PASS : SKIP; /* a comment: it only fed the timer */
-    unsigned flags = r->translation
-                         ? translate_event(r, ev, NULL, &e)
-                         : openai_stream_event(&r->tap, str_c(r->channel->provider->name), ev->name,
-                                               ev->data, &e);
-    if (flags & (EV_ERROR | EV_BAD))
-        return STOP;
-    if (flags & EV_AFTER_END)
-        return SKIP;
-    bool swallow = (flags & EV_USAGE_ONLY) && r->swallow_usage;
-    if (r->phase == PHASE_ATTEMPT) {
-        bool lifecycle = (flags & EV_LIFECYCLE) && !(flags & (EV_CONTENT | EV_TERMINAL));
-        if (lifecycle && !swallow && r->hold_events < HOLD_EVENTS_MAX &&
-            r->hold_n + ev->raw.n <= HOLD_BYTES_MAX) {
-            if (hold(r, ev->raw))
-                return SKIP;
-            fault_from_err(&e.fault, ERR_NOMEM, NULL);
-            return STOP;
-        }
-        if (!swallow)
-            relay_commit(r);
-    }
-    if (flags & EV_USAGE)
-        keep_usage(r, e.usage_raw);
-    if (flags & EV_TERMINAL)
-        return LAST;
-    return swallow ? SKIP : PASS;
-}
-
-/* Handles the complete events of `in` and leaves the unfinished tail in it. False: over. */
-static bool pass_events(struct request *r, struct str *in)
-{
-    struct sse_event ev;
-    struct str run = str_make(in->p, 0);
-    struct fault *fault;
-    while (sse_next(in, &ev)) {
-        switch (judge(r, &ev, &fault)) {
-        case PASS:
-            run.n = (size_t)(in->p - run.p);
-            break;
-        case SKIP: {
-            if (!flush_run(r, run))
-                return false;
-            run = str_make(in->p, 0);
-            break;
-        }
-        case LAST:
-            run.n = (size_t)(in->p - run.p);
-            complete(r, run);
-            return false;
-        case STOP:
-            if (!flush_run(r, run))
-                return false;
-            if (r->phase == PHASE_RELAY)
-                relay_break(r, attempt_end_state(fault->err), fault->err, NULL, fault);
-            else
-                attempt_failed(r, fault);
-            return false;
-        }
-    }
-    return flush_run(r, run);
-}
-
-/* The same for an answer whose form is not the caller's: what the events of one callback become
- * leaves together. */
-static bool pass_translated(struct request *r, struct str *in)
-{
-    static __thread struct openai_event e;
-    struct buf *out = scratch_buf(SCRATCH_TRANSLATED, TRANSLATE_BODY_MAX);
-    struct sse_event ev;
-    while (sse_next(in, &ev)) {
-        unsigned flags = ev.has_data ? translate_event(r, &ev, out, &e) : 0;
-        if (buf_failed(out)) {
-            fail_stream(r, ERR_NOMEM, NULL);
-            return false;
-        }
-        if (r->phase == PHASE_ATTEMPT && !(flags & EV_ERROR) &&
-            (flags & (EV_CONTENT | EV_TERMINAL) || r->hold_events >= HOLD_EVENTS_MAX ||
-             r->hold_n + out->n > HOLD_BYTES_MAX))
-            relay_commit(r);
-        if (flags & EV_USAGE)
-            keep_usage(r, e.usage_raw);
-        if (flags & EV_TERMINAL) {
-            complete(r, buf_view(out));
-            return false;
-        }
-        if (flags & EV_ERROR) {
-            if (r->phase == PHASE_ATTEMPT)
-                attempt_failed(r, &e.fault);
-            else if (flush_run(r, buf_view(out)))
-                relay_break(r, attempt_end_state(e.fault.err), e.fault.err, NULL, &e.fault);
-            return false;
-        }
-    }
-    if (r->phase == PHASE_RELAY)
-        return flush_run(r, buf_view(out));
-    if (!out->n || hold(r, buf_view(out)))
-        return true;
-    fail_stream(r, ERR_NOMEM, NULL);
-    return false;
-}
-
-static bool keep_tail(struct request *r, struct str rest)
-{
-    mem_free(r->tail);
-    r->tail = NULL;
-    r->tail_n = 0;
-    if (!rest.n)
-        return true;
-    r->tail = mem_alloc(rest.n);
-    if (!r->tail)
-        return false;
-    memcpy(r->tail, rest.p, rest.n);
-    r->tail_n = (uint32_t)rest.n;
-    return true;
-}
-
-/* Is this the beginning of a stream's own last event? Of Responses it holds the whole answer again,
- * so it may well be long. Its type stands at its beginning, in the name or first in the data. */
-static bool begins_last(const struct request *r, struct str event)
-{
-    static const char *const kinds[] = {"completed", "incomplete"};
-    struct str start = str_make(event.p, event.n < 256 ? event.n : 256);
-    for (size_t i = 0; i < 2 && r->op == OP_RESPONSES; i++) {
-        char name[64], type[64];
-        snprintf(name, sizeof name, "event: response.%s", kinds[i]);
-        snprintf(type, sizeof type, "\"type\":\"response.%s\"", kinds[i]);
-        if (str_starts(start, str_c(name)) || str_find(start, str_c(type)) >= 0)
-            return true;
-    }
-    return false;
-}
-
-/* An event too long to be held goes on as it comes; a failure inside it can then only be told by
- * the connection's end. */
-static bool tear(struct request *r, struct str rest)
-{
-    bool cr = rest.p[rest.n - 1] == '\r' && rest.p[rest.n - 2] == '\n';
-    if (r->phase == PHASE_ATTEMPT)
-        relay_commit(r);
-    r->torn = rest.p[rest.n - 1] == '\n' ? TORN_LINE_START : cr ? TORN_LINE_CR : TORN_IN_LINE;
-    mem_free(r->tail);
-    r->tail = NULL;
-    r->torn_last = begins_last(r, rest);
-    if (r->torn_last)
-        relay_keep_last(r, rest.p, rest.n);
-    else
-        r->tap.out.bytes += rest.n; /* nothing better is known of what is not looked at */
-    return flush_run(r, rest);
-}
-
-/* Passes on what still belongs to the torn event, up to its empty line; in becomes what follows. */
-static bool pass_torn(struct request *r, struct str *in)
-{
-    size_t at = 0;
-    while (at < in->n && r->torn) {
-        if (r->torn == TORN_IN_LINE) {
-            const char *nl = memchr(in->p + at, '\n', in->n - at);
-            at = nl ? (size_t)(nl - in->p) + 1 : in->n;
-            r->torn = nl ? TORN_LINE_START : TORN_IN_LINE;
-            continue;
-        }
-        char c = in->p[at++];
-        if (c == '\n')
-            r->torn = TORN_NOT;
-        else
-            r->torn = c == '\r' && r->torn == TORN_LINE_START ? TORN_LINE_CR : TORN_IN_LINE;
-    }
-    struct str rest = str_make(in->p, at);
-    *in = str_from(*in, at);
-    if (r->torn_last) {
-        relay_keep_last(r, rest.p, rest.n);
-        if (!r->torn) {
-            relay_read_last_usage(r);
-            complete(r, rest);
-            return false;
-        }
-    } else {
-        r->tap.out.bytes += at;
-    }
-    if (!relay_send_down(r, rest, false))
-        return false;
-    if (!r->torn)
-        relay_set_deadline(r); /* pings may go out again */
-    return true;
-}
-
-static void stream_bytes(struct request *r, char *p, size_t n)
-{
-    char *joined = NULL;
-    if (r->torn) {
-        struct str rest = str_make(p, n);
-        if (!pass_torn(r, &rest) || !rest.n)
-            return;
-        p += n - rest.n;
-        n = rest.n;
-    }
-    if (r->tail_n) {
-        joined = mem_alloc(r->tail_n + n);
-        if (!joined) {
-            fail_stream(r, ERR_NOMEM, NULL);
-            return;
-        }
-        memcpy(joined, r->tail, r->tail_n);
-        memcpy(joined + r->tail_n, p, n);
-        p = joined;
-        n += r->tail_n;
-        r->tail_n = 0;
-    }
-    struct str in = str_make(p, n);
-    bool translated = r->translation && r->call_op != r->op;
-    bool alive = translated ? pass_translated(r, &in) : pass_events(r, &in);
-    if (alive && translated && in.n > TRANSLATE_EVENT_MAX) {
-        fail_stream(r, ERR_UPSTREAM_PROTOCOL, NULL);
-        alive = false;
-    } else if (alive && !translated && in.n > SSE_EVENT_MAX) {
-        alive = tear(r, in);
-    } else if (alive && !keep_tail(r, in)) {
-        fail_stream(r, ERR_NOMEM, NULL);
-        alive = false;
-    }
-    mem_free(joined);
-    if (!alive)
-        return;
-    if (r->phase == PHASE_RELAY && r->plan)
-        shed_plan(r);
-    if (!r->progressed || r->last_up_ms - r->progress_ms >= PROGRESS_MS ||
-        estimate_tokens(&r->tap.out) - r->progress_tokens >= PROGRESS_TOKENS)
-        settle_progress(r);
-    uint32_t most = r->channel->drain_tokens;
-    if (r->orphan && most && estimate_tokens(&r->tap.out) > most)
-        relay_break(r, LEDGER_CLIENT_GONE, ERR_CLIENT_GONE, NULL, NULL);
 }
 
 /* ---- the upstream's calls
@@ -634,7 +303,7 @@ static void on_body(struct http_call *call, char *p, size_t n)
     if (r->gunzip && !decode(r, &p, &n))
         return;
     if (r->sse)
-        stream_bytes(r, p, n);
+        relay_stream_bytes(r, p, n);
     else
         relay_whole_bytes(r, p, n);
 }

@@ -156,6 +156,15 @@ void relay_commit(struct request *r);
 /* The upstream's status is 2xx. */
 bool relay_is_success(const struct request *r);
 
+/* The caller has its whole answer; the upstream's last bytes are awaited so that its connection can
+ * be used again. */
+void relay_drain(struct request *r);
+/* After the first bytes have gone out (the reply's headers came from the plan). */
+void relay_shed_plan(struct request *r);
+
+/* ---- relay_events.c ---- */
+void relay_stream_bytes(struct request *r, char *p, size_t n);
+
 /* ---- relay_whole.c ---- */
 void relay_whole_bytes(struct request *r, const char *p, size_t n);
 void relay_whole_end(struct request *r);
