@@ -23,6 +23,9 @@ static const struct rule {
     {ANY, NULL, "insufficient_user_quota", NULL, ERR_UPSTREAM_KEY, 502, FAULT_NO_CREDIT},
     {ANY, NULL, "billing_hard_limit_reached", NULL, ERR_UPSTREAM_KEY, 502, FAULT_NO_CREDIT},
     {ANY, NULL, "billing_not_active", NULL, ERR_UPSTREAM_KEY, 502, FAULT_NO_CREDIT},
+    {ANY, NULL, "billing_error", NULL, ERR_UPSTREAM_KEY, 502, FAULT_NO_CREDIT},
+    {ANY, NULL, "invalid_request_error", "credit balance is too low", ERR_UPSTREAM_KEY, 502,
+     FAULT_NO_CREDIT},
     {402, 402, NULL, NULL, NULL, ERR_UPSTREAM_KEY, 502, FAULT_NO_CREDIT},
     {ANY, NULL, "invalid_api_key", NULL, ERR_UPSTREAM_KEY, 502, 0},
     {ANY, NULL, "API_KEY_INVALID", NULL, ERR_UPSTREAM_KEY, 502, 0},
@@ -33,6 +36,10 @@ static const struct rule {
     {404, 404, "azure-openai", "DeploymentNotFound", NULL, ERR_UPSTREAM_KEY, 502, FAULT_MAPPING},
     {ANY, NULL, "context_length_exceeded", NULL, ERR_UPSTREAM_REQUEST, GIVEN, FAULT_CONTEXT},
     {400, 422, NULL, NULL, "maximum context length", ERR_UPSTREAM_REQUEST, GIVEN, FAULT_CONTEXT},
+    {ANY, NULL, "invalid_request_error", "prompt is too long", ERR_UPSTREAM_REQUEST, GIVEN,
+     FAULT_CONTEXT},
+    {ANY, NULL, "invalid_request_error", "exceed context limit", ERR_UPSTREAM_REQUEST, GIVEN,
+     FAULT_CONTEXT},
     {ANY, NULL, "content_policy_violation", NULL, ERR_UPSTREAM_REQUEST, GIVEN, FAULT_POLICY},
     {ANY, NULL, "content_filter", NULL, ERR_UPSTREAM_REQUEST, GIVEN, FAULT_POLICY},
     {429, 429, NULL, NULL, NULL, ERR_UPSTREAM_THROTTLE, 429, 0},
@@ -44,6 +51,11 @@ static const struct rule {
     {300, 399, NULL, NULL, NULL, ERR_UPSTREAM_PROTOCOL, 502, 0},
     {0, 0, NULL, "rate_limit_exceeded", NULL, ERR_UPSTREAM_THROTTLE, 429, 0},
     {0, 0, NULL, "rate_limit_error", NULL, ERR_UPSTREAM_THROTTLE, 429, 0},
+    {0, 0, NULL, "overloaded_error", NULL, ERR_UPSTREAM_ERROR, 503, 0},
+    {0, 0, NULL, "timeout_error", NULL, ERR_UPSTREAM_TIMEOUT, 504, 0},
+    {0, 0, NULL, "permission_error", NULL, ERR_UPSTREAM_KEY, 502, 0},
+    {0, 0, NULL, "not_found_error", NULL, ERR_UPSTREAM_REQUEST, 404, 0},
+    {0, 0, NULL, "request_too_large", NULL, ERR_UPSTREAM_REQUEST, 413, 0},
     {0, 0, NULL, "invalid_request_error", NULL, ERR_UPSTREAM_REQUEST, GIVEN, 0},
     {0, 0, NULL, "invalid_prompt", NULL, ERR_UPSTREAM_REQUEST, GIVEN, 0},
     {0, 0, NULL, "model_not_found", NULL, ERR_UPSTREAM_REQUEST, 404, 0},
@@ -150,6 +162,8 @@ void fault_from_response(struct fault *f, struct str provider, int status,
     }
     if (!f->message[0])
         snprintf(f->message, sizeof f->message, "the upstream answered with status %d", status);
+    if (status == 529 && !f->type[0]) /* Anthropic's own; its callers know it by this name */
+        str_copy(f->type, sizeof f->type, STR("overloaded_error"));
     judge(f, provider, status);
     f->retry_ms = h ? retry_after_ms(h) : 0;
 }

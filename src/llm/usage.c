@@ -2,7 +2,8 @@
  *
  * OpenAI counts cached, cache-writing and audio tokens within the prompt, and
  * reasoning and audio within the completion.  Each part is taken out of what is
- * left of its total, so that the counters always sum up to it. */
+ * left of its total, so that the counters always sum up to it.  Anthropic counts
+ * cached and cache-writing tokens beside the input. */
 #include "llm/usage.h"
 
 uint64_t usage_input_tokens(const struct usage *u)
@@ -78,5 +79,34 @@ bool usage_read_openai(const struct json_doc *d, uint32_t obj, struct usage *out
     u.audio_out = carve(&gen, count_or_zero(d, gen_more, STR("audio_tokens")));
     u.out_text = gen;
     *out = u;
+    return true;
+}
+
+/* Anthropic names the tokens written to its cache as one total, as parts by how long they stay, or
+ * both; a stream's later events have the total only, and then the parts known before hold. */
+static bool cache_writes(const struct json_doc *d, uint32_t obj, struct usage *u)
+{
+    uint32_t parts = json_get(d, obj, STR("cache_creation")), total;
+    bool found = count(d, parts, STR("ephemeral_5m_input_tokens"), &u->cache_write_5m);
+    found = count(d, parts, STR("ephemeral_1h_input_tokens"), &u->cache_write_1h) || found;
+    if (!count(d, obj, STR("cache_creation_input_tokens"), &total))
+        return found;
+    u->cache_write_1h = carve(&total, u->cache_write_1h);
+    u->cache_write_5m = total;
+    return true;
+}
+
+bool usage_read_anthropic(const struct json_doc *d, uint32_t obj, struct usage *u)
+{
+    uint32_t out, thought;
+    bool found = count(d, obj, STR("input_tokens"), &u->in_uncached);
+    found = count(d, obj, STR("cache_read_input_tokens"), &u->cache_read) || found;
+    found = cache_writes(d, obj, u) || found;
+    if (!count(d, obj, STR("output_tokens"), &out))
+        return found;
+    if (!count(d, json_get(d, obj, STR("output_tokens_details")), STR("thinking_tokens"), &thought))
+        thought = u->out_reasoning;
+    u->out_reasoning = carve(&out, thought);
+    u->out_text = out;
     return true;
 }

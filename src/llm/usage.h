@@ -37,4 +37,9 @@ bool usage_is_zero(const struct usage *u);
  * False, and *out untouched: obj is no object, or holds none of the totals. */
 bool usage_read_openai(const struct json_doc *d, uint32_t obj, struct usage *out);
 
+/* Reads an Anthropic `usage` object into *u. Its counters are disjoint but for output_tokens, which
+ * includes thinking. In a stream they are cumulative and some events leave some out, so only what
+ * is there is assigned; begin with zeros. False, and *u untouched: nothing is there. */
+bool usage_read_anthropic(const struct json_doc *d, uint32_t obj, struct usage *u);
+
 #endif
