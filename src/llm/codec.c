@@ -3,6 +3,9 @@
 
 const struct codec *codec_of(enum llm_op op)
 {
-    static const struct codec *const table[OP_COUNT] = {0};
+    static const struct codec *const table[OP_COUNT] = {
+        [OP_MESSAGES] = &codec_messages,
+        [OP_COUNT_TOKENS] = &codec_count_tokens,
+    };
     return table[op];
 }
