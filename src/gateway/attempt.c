@@ -204,12 +204,13 @@ static void begin(struct request *r, const struct choice *c, uint32_t wait_ms)
     channel_unref(&r->channel);
     r->channel = channel_ref(c->channel);
     r->pass = c->pass;
+    r->entry = c->entry;
     p->credential = c->credential;
     r->credential_id = c->credential->id;
     p->tried[p->tried_n].channel_id = c->channel->id;
     p->tried[p->tried_n++].credential_id = c->credential->id;
     r->attempts++;
-    r->call_op = (uint8_t)translate_op(r, c->channel, c->upstream);
+    r->call_op = (uint8_t)translate_op(r, c->channel, &c->entry->caps);
     reset_for_attempt(r);
     r->ttft_ms = c->channel->ttft_ms;
     r->chunk_ms = c->channel->chunk_ms;

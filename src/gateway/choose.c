@@ -15,6 +15,7 @@ struct tier {
     struct contender contenders[CANDIDATES_MAX];
     const struct candidate *candidates[CANDIDATES_MAX];
     const struct credential *credentials[CANDIDATES_MAX];
+    const struct catalogue_entry *entries[CANDIDATES_MAX];
     unsigned n;
 };
 
@@ -23,13 +24,25 @@ static struct str upstream_of(const struct request *r, const struct candidate *c
     return c->upstream.n ? c->upstream : r->model;
 }
 
-static void tier_add(struct tier *t, const struct candidate *c, const struct credential *k,
+static const struct catalogue_entry *entry_of(const struct request *r, const struct candidate *c)
+{
+    return c->entry ? c->entry
+                    : model_resolve(r->worker->gateway->catalogue,
+                                    str_c(c->channel->provider->name), upstream_of(r, c), r->model);
+}
+
+static void tier_add(const struct request *r, struct tier *t, const struct candidate *c,
+                     const struct credential *k, const struct catalogue_entry *entry,
                      uint64_t now_ms)
 {
     double weight = c->weight == ROW_NULL ? c->channel->weight : (double)c->weight;
     t->contenders[t->n] =
         balance_contender(c->channel->id, weight, &c->channel->cell->vitals, now_ms);
+    t->contenders[t->n].price_pusd =
+        price_expected_pusd(price_at(&entry->prices, r->started_wall_ms, r->estimate_in),
+                            r->estimate_in, r->estimate_out);
     t->candidates[t->n] = c;
+    t->entries[t->n] = entry;
     t->credentials[t->n++] = k;
 }
 
@@ -40,6 +53,7 @@ static void tier_remove(struct tier *t, unsigned i)
         t->contenders[i] = t->contenders[i + 1];
         t->candidates[i] = t->candidates[i + 1];
         t->credentials[i] = t->credentials[i + 1];
+        t->entries[i] = t->entries[i + 1];
     }
 }
 
@@ -54,9 +68,10 @@ static void fill(const struct request *r, const struct route *route, const struc
         const struct candidate *c = &route->candidates[i];
         int own = c->priority == ROW_NULL ? c->channel->priority : (int)c->priority;
         bool stays = c->channel->id == stay;
+        const struct catalogue_entry *entry = entry_of(r, c);
         struct eligible e;
         eligible_look(ask, c->channel, upstream_of(r, c), &e);
-        if (!e.why && translate_op(r, c->channel, upstream_of(r, c)) == OP_NONE)
+        if (!e.why && translate_op(r, c->channel, &entry->caps) == OP_NONE)
             e.why = REASON_OPERATION;
         if (e.why)
             reasons_add(why, e.why, e.wait_ms);
@@ -65,7 +80,7 @@ static void fill(const struct request *r, const struct route *route, const struc
         if (own > priority || stays)
             t->n = 0;
         priority = own;
-        tier_add(t, c, e.credential, ask->now_ms);
+        tier_add(r, t, c, e.credential, entry, ask->now_ms);
         if (stays)
             return;
     }
@@ -93,6 +108,7 @@ static bool take(struct request *r, const struct route *route, const struct elig
         out->channel = c->channel;
         out->credential = t->credentials[i];
         out->upstream = upstream_of(r, c);
+        out->entry = t->entries[i];
         struct gate_ask gate = eligible_gate_ask(ask, out->upstream);
         enum reason no =
             gate_enter(c->channel, out->credential->cell, out->upstream, &gate, &out->pass);
@@ -117,7 +133,7 @@ bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons 
         return false;
     struct eligible_ask ask = {
         .key = k,
-        .catalogue = model_catalogue_builtin(),
+        .catalogue = w->gateway->catalogue,
         .op = r->op,
         .needs = p->body.needs,
         .estimate_in = r->estimate_in,

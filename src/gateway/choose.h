@@ -11,7 +11,8 @@ struct choice {
     struct channel *channel; /* lent by the snapshot */
     const struct credential *credential;
     struct str upstream;
-    struct gate_pass pass; /* what the attempt holds; it must begin */
+    const struct catalogue_entry *entry; /* what is known of that model; never NULL */
+    struct gate_pass pass;               /* what the attempt holds; it must begin */
 };
 
 /* Picks among what this request has not tried, and takes the attempt's place there. stay: the

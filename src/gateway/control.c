@@ -20,6 +20,7 @@
 #include "gateway/demo.h"
 #include "gateway/snapshot_build.h"
 #include "store/datadir.h"
+#include "store/repo_price.h"
 #include "store/store.h"
 
 #define WATCH_MS      250
@@ -37,7 +38,8 @@ struct control {
     struct gateway gateway;
     struct store *store;
     struct vault *vault;
-    struct snapshot *snapshot; /* the newest built; the store thread's */
+    struct snapshot *snapshot;      /* the newest built; the store thread's */
+    struct model_catalogue *models; /* with models_file; NULL: only what is built in */
     const struct config *config;
     int lock_fd;
     char data_dir[DATADIR_PATH_MAX], url[300], dns_servers[1024];
@@ -133,9 +135,14 @@ static enum err lock_directory(struct control *c, struct err_info *info)
     return ERR_OK;
 }
 
+/* The prices that rows refer to are there before the rows. */
 static enum err open_ledger(void *ctx, struct sql **out, struct err_info *info)
 {
-    return datadir_open_ledger(((struct control *)ctx)->data_dir, out, info);
+    struct control *c = ctx;
+    enum err e = datadir_open_ledger(c->data_dir, out, info);
+    if (!e && (e = repo_price_keep(*out, c->gateway.catalogue, info)))
+        sql_close(out);
+    return e;
 }
 
 static enum err start_journal(struct control *c, struct err_info *info)
@@ -187,6 +194,7 @@ static enum err build(struct control *c, struct sql *db, struct snapshot **out,
         .chunk_ms = s->chunk_ms,
         .total_ms = s->total_ms,
         .demo = s->demo,
+        .catalogue = c->gateway.catalogue,
         .last = c->snapshot,
     };
     struct snapshot *next;
@@ -255,6 +263,15 @@ static void look_at_loops(struct control *c)
         loop_post(c->gateway.workers[i]->loop, &b->m);
     }
     atomic_store(&c->gateway.ready, all);
+}
+
+static enum err load_models(struct control *c, struct err_info *info)
+{
+    char path[4096];
+    str_copy(path, sizeof path, c->config->models_file);
+    enum err e = path[0] ? model_catalogue_open(&c->models, path, info) : ERR_OK;
+    c->gateway.catalogue = c->models ? c->models : model_catalogue_builtin();
+    return e;
 }
 
 /* ---- start
@@ -335,6 +352,8 @@ static enum err start_all(struct control *c, const struct control_options *o, st
     g->dns_servers = c->dns_servers[0] ? c->dns_servers : NULL;
     g->cells = cells_new();
     enum err e = g->cells && g->hosts ? ERR_OK : ERR_NOMEM;
+    if (!e)
+        e = load_models(c, info);
     if (!e)
         e = take_networks(&cfg->upstream_allow, &g->guard.allow, info);
     if (!e)
@@ -432,6 +451,7 @@ void control_free(struct control **cp)
     if (c->gateway.journal)
         journal_stop(&c->gateway.journal);
     snapshot_unref(&c->snapshot);
+    model_catalogue_free(&c->models);
     cells_free(&c->gateway.cells);
     dns_hosts_free(&c->gateway.hosts);
     struct tls_context *t = atomic_load(&c->gateway.client_tls);

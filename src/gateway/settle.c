@@ -11,21 +11,41 @@
 #include "core/rng.h"
 #include "gateway/request.h"
 
-static struct ledger_counters counters(const struct request *r, bool *estimated)
+/* What the attempt under way, or just ended, has used. */
+struct bill {
+    struct ledger_counters c;
+    bool estimated, has_cost;
+    int64_t cost_nusd, price_id;
+};
+
+static uint32_t scaled(const struct request *r, uint32_t tokens)
 {
-    struct ledger_counters c = {0};
-    *estimated = false;
-    if (r->tap.has_usage) {
-        const struct usage *u = &r->tap.usage;
-#define X(field) c.field = u->field;
-        LEDGER_COUNTERS(X)
+    return provider_scale(r->channel->provider, &r->entry->caps, tokens);
+}
+
+static struct usage used(const struct request *r, bool *estimated)
+{
+    *estimated = !r->tap.has_usage && r->upstream_status >= 200 && r->upstream_status < 300;
+    if (r->tap.has_usage)
+        return r->tap.usage;
+    if (*estimated)
+        return (struct usage){.in_uncached = scaled(r, r->estimate_in),
+                              .out_text = scaled(r, estimate_tokens(&r->tap.out))};
+    return (struct usage){0};
+}
+
+static struct bill bill_of(const struct request *r)
+{
+    struct bill b = {0};
+    struct usage u = used(r, &b.estimated);
+#define X(field) b.c.field = u.field;
+    LEDGER_COUNTERS(X)
 #undef X
-    } else if (r->upstream_status >= 200 && r->upstream_status < 300) {
-        c.in_uncached = r->estimate_in;
-        c.out_text = estimate_tokens(&r->tap.out);
-        *estimated = true;
-    }
-    return c;
+    const struct price *p =
+        r->entry ? price_at(&r->entry->prices, r->started_wall_ms, usage_input_tokens(&u)) : NULL;
+    b.has_cost = price_cost_nusd(p, &u, &b.cost_nusd);
+    b.price_id = p ? p->id : 0;
+    return b;
 }
 
 static struct str upstream_model(const struct request *r)
@@ -42,7 +62,7 @@ static int64_t ttft_us(const struct request *r)
 
 void settle_attempt(struct request *r, enum err outcome)
 {
-    bool estimated;
+    struct bill b = bill_of(r);
     uint64_t now_ns = clock_mono_ns();
     struct ledger_attempt a = {
         .number = r->attempts,
@@ -54,24 +74,35 @@ void settle_attempt(struct request *r, enum err outcome)
         .ttft_us = outcome ? 0 : ttft_us(r),
         .total_us = (int64_t)(now_ns - r->attempt_ns) / 1000,
         .upstream_model = upstream_model(r),
+        .c = b.c,
+        .estimated = b.estimated,
+        .cost_nusd = b.cost_nusd,
+        .has_cost = b.has_cost,
+        .price_id = b.price_id,
     };
     memcpy(a.request_id, r->id, 16);
-    a.c = counters(r, &estimated);
-    a.estimated = estimated;
     journal_attempt(r->worker->ring, &a);
 #define X(field) r->spent.field += a.c.field;
     LEDGER_COUNTERS(X)
 #undef X
-    r->spent_estimated |= estimated;
+    r->spent_estimated |= b.estimated;
+    r->spent_unpriced |=
+        !b.has_cost || __builtin_add_overflow(r->spent_nusd, b.cost_nusd, &r->spent_nusd);
     counter_add(&r->worker->metrics.retries, outcome != ERR_OK);
 }
 
 void settle_progress(struct request *r)
 {
-    bool estimated;
-    struct ledger_progress p = {.channel_id = r->channel->id, .credential_id = r->credential_id};
+    struct bill b = bill_of(r);
+    struct ledger_progress p = {
+        .so_far = b.c,
+        .channel_id = r->channel->id,
+        .credential_id = r->credential_id,
+        .cost_nusd = b.cost_nusd,
+        .has_cost = b.has_cost,
+        .price_id = b.price_id,
+    };
     memcpy(p.request_id, r->id, 16);
-    p.so_far = counters(r, &estimated);
     journal_progress(r->worker->ring, &p);
     r->progressed = 1;
     r->progress_ms = loop_now_ms(r->worker->loop);
@@ -136,16 +167,16 @@ void settle_vitals(struct request *r, enum vitals_end end)
         return;
     r->call_live = 0;
     bool estimated;
-    struct ledger_counters c = counters(r, &estimated);
-    uint64_t out = (uint64_t)(c.out_text + c.out_reasoning + c.audio_out), first = 0, now = 0;
+    struct usage u = used(r, &estimated);
+    uint64_t out = usage_output_tokens(&u), first = 0, now = 0;
     if (r->sse && r->first_content_ns > r->attempt_ns) {
         first = r->first_content_ns;
         now = request_now_ns(r, first);
     }
     vitals_finished(&r->channel->cell->vitals, loop_now_ms(r->worker->loop), end,
-                    (uint64_t)c.in_uncached + out, out, now > first ? (now - first) / 1000000 : 0);
+                    u.in_uncached + out, out, now > first ? (now - first) / 1000000 : 0);
     int64_t tokens = 0;
-#define X(field) tokens += c.field;
+#define X(field) tokens += u.field;
     LEDGER_COUNTERS(X)
 #undef X
     int verdict = end == VITALS_OK ? 1 : end == VITALS_FAILED ? -1 : 0;
@@ -167,6 +198,21 @@ static enum vitals_end vitals_end_of(enum ledger_state state, enum err e)
     }
 }
 
+/* A request's row holds the sums of its attempts; one unknown cost makes the sum unknown. */
+static void put_bill(const struct request *r, struct ledger_settled *s)
+{
+    struct bill b = r->attempts > 1 ? (struct bill){.c = r->spent,
+                                                    .estimated = r->spent_estimated,
+                                                    .has_cost = !r->spent_unpriced,
+                                                    .cost_nusd = r->spent_nusd}
+                                    : bill_of(r);
+    s->c = b.c;
+    s->estimated = b.estimated;
+    s->has_cost = b.has_cost;
+    s->cost_nusd = b.cost_nusd;
+    s->price_id = b.price_id;
+}
+
 void request_settle(struct request *r, enum ledger_state state, int status, enum err e)
 {
     assert(r->admitted && !r->settled);
@@ -176,7 +222,6 @@ void request_settle(struct request *r, enum ledger_state state, int status, enum
         status = r->head_sent ? 200 : 0;
         e = ERR_CLIENT_GONE;
     }
-    bool estimated;
     struct ledger_settled s = {
         .state = (uint8_t)state,
         .attempts = r->attempts,
@@ -192,13 +237,9 @@ void request_settle(struct request *r, enum ledger_state state, int status, enum
         .usage_json = r->usage_raw,
     };
     memcpy(s.request_id, r->id, 16);
-    s.c = counters(r, &estimated);
-    if (r->attempts > 1) {
+    if (r->attempts > 1)
         settle_attempt(r, e);
-        s.c = r->spent; /* a request's row holds the sums of its attempts */
-        estimated = r->spent_estimated;
-    }
-    s.estimated = estimated;
+    put_bill(r, &s);
     journal_settled(r->worker->ring, &s);
     count(r, &s);
     write_log(r, &s);

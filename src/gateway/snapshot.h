@@ -10,6 +10,7 @@
 #include "core/map.h"
 #include "gateway/balance/balance.h"
 #include "gateway/channel.h"
+#include "llm/model_catalogue.h"
 #include "store/rows.h"
 
 #define SNAPSHOT_KEYS_MAX   (1u << 20)
@@ -20,6 +21,8 @@ struct candidate {
     struct channel *channel;
     struct str upstream;      /* empty: the caller's name */
     int64_t priority, weight; /* ROW_NULL: the channel's */
+    const struct catalogue_entry
+        *entry; /* of the upstream's model; NULL: depends on the name asked */
 };
 
 /* Where a model name leads. */

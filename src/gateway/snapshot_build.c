@@ -313,7 +313,17 @@ static bool usable_by(const struct channel *ch, const struct tenant *t)
     return ch->tenant_id == t->id || (ch->id < 0 && str_eq(t->slug, STR("demo")));
 }
 
-static enum err add_name(struct snapshot *s, struct tenant *t, struct str name)
+/* Where the upstream's name tells the model, requests need not look it up. */
+static const struct catalogue_entry *entry_of(const struct snapshot_source *from,
+                                              const struct channel *ch, struct str upstream)
+{
+    const struct catalogue_entry *e =
+        model_find(from->catalogue, str_c(ch->provider->name), upstream);
+    return upstream.n && e->pattern.n ? e : NULL;
+}
+
+static enum err add_name(const struct snapshot_source *from, struct snapshot *s, struct tenant *t,
+                         struct str name)
 {
     if (map_get(&t->exact, name))
         return ERR_OK;
@@ -326,8 +336,9 @@ static enum err add_name(struct snapshot *s, struct tenant *t, struct str name)
     for (unsigned i = 0; i < t->channels_n && r->n < CANDIDATES_MAX; i++) {
         struct str upstream;
         if (channel_serves(t->channels[i], name, &upstream))
-            all[r->n++] = (struct candidate){
-                t->channels[i], str_eq(upstream, name) ? STR_NULL : upstream, ROW_NULL, ROW_NULL};
+            all[r->n++] =
+                (struct candidate){t->channels[i], str_eq(upstream, name) ? STR_NULL : upstream,
+                                   ROW_NULL, ROW_NULL, entry_of(from, t->channels[i], upstream)};
     }
     r->candidates = arena_alloc(&s->arena, (r->n + 1) * sizeof *all);
     if (!r->candidates)
@@ -336,13 +347,13 @@ static enum err add_name(struct snapshot *s, struct tenant *t, struct str name)
     return map_put(&t->exact, name, r);
 }
 
-static enum err add_names(struct snapshot *s, struct tenant *t)
+static enum err add_names(const struct snapshot_source *from, struct snapshot *s, struct tenant *t)
 {
     enum err e = ERR_OK;
     for (unsigned i = 0; i < t->channels_n; i++)
         for (unsigned k = 0; k < t->channels[i]->models_n && !e; k++)
             if (!t->channels[i]->models[k].glob)
-                e = add_name(s, t, t->channels[i]->models[k].pattern);
+                e = add_name(from, s, t, t->channels[i]->models[k].pattern);
     return e;
 }
 
@@ -355,7 +366,8 @@ static struct channel *channel_of(const struct tenant *t, int64_t id)
 }
 
 /* Replaces the implicit route of the row's name and aliases. */
-static enum err add_route(struct snapshot *s, struct tenant *t, const struct route_row *row)
+static enum err add_route(const struct snapshot_source *from, struct snapshot *s, struct tenant *t,
+                          const struct route_row *row)
 {
     struct route proto = {.id = row->row.id, .algorithm = balance_find(row->algorithm)};
     if (!proto.algorithm)
@@ -377,6 +389,7 @@ static enum err add_route(struct snapshot *s, struct tenant *t, const struct rou
         if (!c->upstream.n && channel_serves(c->channel, row->name, &own) &&
             !str_eq(own, row->name))
             c->upstream = own;
+        c->entry = entry_of(from, c->channel, c->upstream);
         proto.n++;
     }
     struct str rest = row->aliases, name = row->name;
@@ -395,7 +408,8 @@ static enum err add_route(struct snapshot *s, struct tenant *t, const struct rou
     return ERR_OK;
 }
 
-static enum err add_tenant(struct snapshot *s, const struct rows *r, const struct tenant_row *row)
+static enum err add_tenant(const struct snapshot_source *from, struct snapshot *s,
+                           const struct rows *r, const struct tenant_row *row)
 {
     struct tenant *t = &s->tenants[s->tenants_n++];
     t->id = row->row.id;
@@ -412,10 +426,10 @@ static enum err add_tenant(struct snapshot *s, const struct rows *r, const struc
     for (unsigned i = 0; i < s->channels_n; i++)
         if (usable_by(s->channels[i], t))
             t->channels[t->channels_n++] = s->channels[i];
-    enum err e = add_names(s, t);
+    enum err e = add_names(from, s, t);
     for (size_t i = 0; i < r->routes_n && !e; i++)
         if (r->routes[i].row.tenant_id == t->id && str_eq(r->routes[i].status, STR("active")))
-            e = add_route(s, t, &r->routes[i]);
+            e = add_route(from, s, t, &r->routes[i]);
     return e;
 }
 
@@ -511,7 +525,7 @@ static enum err build(const struct snapshot_source *from, const struct rows *r, 
     for (size_t i = 0; i < r->channels_n && !e; i++)
         e = add_channel(from, s, r, &r->channels[i]);
     for (size_t i = 0; i < r->tenants_n && !e; i++)
-        e = add_tenant(s, r, &r->tenants[i]);
+        e = add_tenant(from, s, r, &r->tenants[i]);
     for (size_t i = 0; i < r->keys_n && !e; i++)
         e = add_key(s, r, &r->keys[i]);
     return e ? e : arena_failed(&s->arena) ? ERR_NOMEM : ERR_OK;

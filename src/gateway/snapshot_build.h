@@ -15,6 +15,7 @@ struct snapshot_source {
     struct cells *cells;
     uint32_t connect_ms, ttft_ms, chunk_ms, total_ms; /* for channels that set none */
     bool demo;                                        /* add the built-in demo channel */
+    const struct model_catalogue *catalogue;          /* outlives every snapshot */
     const struct snapshot *last; /* unchanged channels are shared with it; may be NULL */
 };
 

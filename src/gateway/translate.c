@@ -32,14 +32,14 @@ static bool wants_responses(const struct request *r, const struct model_caps *ca
             (b->needs & NEED_TOOLS));
 }
 
-enum llm_op translate_op(const struct request *r, const struct channel *ch, struct str upstream)
+enum llm_op translate_op(const struct request *r, const struct channel *ch,
+                         const struct model_caps *caps)
 {
     enum llm_op op = (enum llm_op)r->op, to = op_serve(op, ch->ops);
     if (op == OP_PASSTHROUGH)
         return op;
     if (to == OP_CHAT && ch->ops & OP_BIT(OP_RESPONSES) && codec_of(OP_RESPONSES) &&
-        wants_responses(
-            r, model_caps_find(model_catalogue_builtin(), str_c(ch->provider->name), upstream)))
+        wants_responses(r, caps))
         to = OP_RESPONSES;
     if (to != op && (to == OP_NONE || !codec_of(op) || !codec_of(to)))
         return OP_NONE;
@@ -76,7 +76,7 @@ enum err translate_request(struct request *r, const struct choice *c, struct err
     struct target to = {
         .model = c->upstream,
         .provider = str_c(provider->name),
-        .caps = model_caps_find(model_catalogue_builtin(), str_c(provider->name), c->upstream),
+        .caps = &c->entry->caps,
         .reserve_output = r->worker->gateway->settings.reserve_output_default,
         .stream = r->stream,
         .max_tokens_only = str_eq(str_c(provider->name), STR("openai-compatible")),

@@ -14,7 +14,8 @@
 #define TRANSLATE_BODY_MAX  (16u << 20)
 
 /* The operation to ask of a channel for this request; OP_NONE: it cannot serve it. */
-enum llm_op translate_op(const struct request *r, const struct channel *ch, struct str upstream);
+enum llm_op translate_op(const struct request *r, const struct channel *ch,
+                         const struct model_caps *caps);
 /* Must r's answer be read by a codec rather than by llm/wire_openai_response? */
 bool translate_needed(const struct request *r);
 /* Writes the body for c->channel into plan->translated, the receipt into plan->edits.dropped.

@@ -65,6 +65,7 @@ struct gateway {
     struct worker *workers[WORKERS_MAX];
     struct cells *cells;
     struct journal *journal;
+    const struct model_catalogue *catalogue; /* stays as long as the process serves */
     struct guard guard;
     struct cidr_list metrics_allow;
     struct browser_rules browser;

@@ -21,20 +21,20 @@
 
 struct shelf { /* what one provider has */
     struct model_provider provider;
-    struct map exact;           /* name → struct model_entry */
-    struct model_entry **globs; /* most letters first */
+    struct map exact;               /* name → struct catalogue_entry */
+    struct catalogue_entry **globs; /* most letters first */
     unsigned globs_n;
 };
 
 struct model_catalogue {
     struct arena arena; /* holds everything but the maps */
-    struct model_entry *entries;
+    struct catalogue_entry *entries;
     size_t n;
     struct shelf *shelves;
     unsigned shelves_n;
 };
 
-static const struct model_entry nothing_known;
+static const struct catalogue_entry nothing_known;
 
 /* ---- finding ----------------------------------------------------------------------- */
 
@@ -46,29 +46,29 @@ static struct shelf *shelf_of(const struct model_catalogue *c, struct str provid
     return NULL;
 }
 
-static const struct model_entry *on_shelf(const struct shelf *s, struct str model)
+static const struct catalogue_entry *on_shelf(const struct shelf *s, struct str model)
 {
-    const struct model_entry *e = s->exact.count ? map_get(&s->exact, model) : NULL;
+    const struct catalogue_entry *e = s->exact.count ? map_get(&s->exact, model) : NULL;
     for (unsigned i = 0; !e && i < s->globs_n; i++)
         if (str_glob(s->globs[i]->pattern, model))
             e = s->globs[i];
     return e ? e : &nothing_known;
 }
 
-const struct model_entry *model_find(const struct model_catalogue *c, struct str provider,
-                                     struct str model)
+const struct catalogue_entry *model_find(const struct model_catalogue *c, struct str provider,
+                                         struct str model)
 {
     const struct shelf *s = shelf_of(c, provider);
     return s ? on_shelf(s, model) : &nothing_known;
 }
 
-const struct model_entry *model_resolve(const struct model_catalogue *c, struct str provider,
-                                        struct str upstream, struct str asked)
+const struct catalogue_entry *model_resolve(const struct model_catalogue *c, struct str provider,
+                                            struct str upstream, struct str asked)
 {
     const struct shelf *s = shelf_of(c, provider);
     if (!s)
         return &nothing_known;
-    const struct model_entry *e = on_shelf(s, upstream);
+    const struct catalogue_entry *e = on_shelf(s, upstream);
     return e == &nothing_known && s->provider.deployments ? on_shelf(s, asked) : e;
 }
 
@@ -78,15 +78,15 @@ const struct model_caps *model_caps_find(const struct model_catalogue *c, struct
     return &model_find(c, provider, model)->caps;
 }
 
-const struct model_entry *model_at(const struct model_catalogue *c, size_t i)
+const struct catalogue_entry *model_at(const struct model_catalogue *c, size_t i)
 {
     return i < c->n ? &c->entries[i] : NULL;
 }
 
 /* ---- building ---------------------------------------------------------------------- */
 
-static struct model_entry *same_name(struct model_catalogue *c, struct str provider,
-                                     struct str pattern)
+static struct catalogue_entry *same_name(struct model_catalogue *c, struct str provider,
+                                         struct str pattern)
 {
     for (size_t i = 0; i < c->n; i++)
         if (str_eq(c->entries[i].pattern, pattern) && str_eq(c->entries[i].provider, provider))
@@ -94,7 +94,7 @@ static struct model_entry *same_name(struct model_catalogue *c, struct str provi
     return NULL;
 }
 
-static void set_names(struct model_entry *e, struct str provider, struct str pattern)
+static void set_names(struct catalogue_entry *e, struct str provider, struct str pattern)
 {
     e->provider = provider;
     e->pattern = pattern;
@@ -108,7 +108,7 @@ static void set_names(struct model_entry *e, struct str provider, struct str pat
 }
 
 /* Copies the strings and prices of e, which are another catalogue's, into this one's arena. */
-static enum err own(struct model_catalogue *c, struct model_entry *e)
+static enum err own(struct model_catalogue *c, struct catalogue_entry *e)
 {
     struct price *rows = arena_alloc(&c->arena, (e->prices.n + 1) * sizeof *rows);
     if (!rows)
@@ -130,7 +130,7 @@ static enum err copy_base(struct model_catalogue *c, const struct model_catalogu
     for (size_t i = 0; base && i < base->n && !e; i++) {
         if (base->entries[i].lent)
             continue;
-        struct model_entry *to = &c->entries[c->n++];
+        struct catalogue_entry *to = &c->entries[c->n++];
         *to = base->entries[i];
         e = own(c, to);
     }
@@ -176,8 +176,8 @@ static enum err add_entry(struct model_catalogue *c, const struct model_catalogu
                           struct model_reader *r, uint32_t obj, struct str provider,
                           struct str pattern)
 {
-    struct model_entry e = base ? *model_find(base, provider, pattern) : nothing_known;
-    struct model_entry *to = same_name(c, provider, pattern);
+    struct catalogue_entry e = base ? *model_find(base, provider, pattern) : nothing_known;
+    struct catalogue_entry *to = same_name(c, provider, pattern);
     if (to && (to->override || !base))
         return model_read_bad(r, obj, "%.*s of %.*s is there twice", STR_FMT(pattern),
                               STR_FMT(provider));
@@ -223,7 +223,7 @@ static enum err lend(struct model_catalogue *c)
     size_t own_n = c->n, cap = c->n;
     for (unsigned i = 0; i < c->shelves_n; i++)
         cap += c->shelves[i].provider.models_of.n ? own_n : 0;
-    struct model_entry *all = arena_alloc(&c->arena, (cap + 1) * sizeof *all);
+    struct catalogue_entry *all = arena_alloc(&c->arena, (cap + 1) * sizeof *all);
     if (!all)
         return ERR_NOMEM;
     memcpy(all, c->entries, own_n * sizeof *all);
@@ -231,10 +231,10 @@ static enum err lend(struct model_catalogue *c)
     for (unsigned i = 0; i < c->shelves_n; i++) {
         const struct model_provider *p = &c->shelves[i].provider;
         for (size_t k = 0; p->models_of.n && k < own_n; k++) {
-            const struct model_entry *from = &c->entries[k];
+            const struct catalogue_entry *from = &c->entries[k];
             if (!str_eq(from->provider, p->models_of) || same_name(c, p->name, from->pattern))
                 continue;
-            struct model_entry *e = &c->entries[c->n++];
+            struct catalogue_entry *e = &c->entries[c->n++];
             *e = *from;
             e->provider = p->name;
             e->prices = (struct price_list){NULL, 0};
@@ -246,15 +246,15 @@ static enum err lend(struct model_catalogue *c)
 
 static int by_name(const void *a, const void *b)
 {
-    const struct model_entry *x = a, *y = b;
+    const struct catalogue_entry *x = a, *y = b;
     int d = str_cmp(x->provider, y->provider);
     return d ? d : str_cmp(x->pattern, y->pattern);
 }
 
 static int by_letters(const void *a, const void *b)
 {
-    const struct model_entry *x = *(struct model_entry *const *)a;
-    const struct model_entry *y = *(struct model_entry *const *)b;
+    const struct catalogue_entry *x = *(struct catalogue_entry *const *)a;
+    const struct catalogue_entry *y = *(struct catalogue_entry *const *)b;
     return x->letters != y->letters ? (int)y->letters - (int)x->letters : by_name(x, y);
 }
 
@@ -268,7 +268,7 @@ static enum err put_on_shelves(struct model_catalogue *c)
         if (!s->globs)
             return ERR_NOMEM;
         for (size_t k = 0; k < c->n; k++) {
-            struct model_entry *e = &c->entries[k];
+            struct catalogue_entry *e = &c->entries[k];
             if (!str_eq(e->provider, s->provider.name))
                 continue;
             if (e->glob)

@@ -14,7 +14,7 @@
 #define MODELS_MAX      4096u
 
 /* What is known of the models that a pattern fits. */
-struct model_entry {
+struct catalogue_entry {
     struct str provider, pattern;
     struct model_caps caps;
     struct price_list prices; /* newest last; empty: none is known */
@@ -40,13 +40,13 @@ void model_catalogue_free(struct model_catalogue **c);
 
 /* The entry of a model, as model_caps_find chooses it. Never NULL; one whose pattern is empty is
  * the one in which all is unknown. */
-const struct model_entry *model_find(const struct model_catalogue *c, struct str provider,
-                                     struct str model);
+const struct catalogue_entry *model_find(const struct model_catalogue *c, struct str provider,
+                                         struct str model);
 /* The same for a model that the caller calls `asked` and the upstream `upstream`: where upstream
  * names are the operator's own (deployments) and nothing is known of one, by the caller's. */
-const struct model_entry *model_resolve(const struct model_catalogue *c, struct str provider,
-                                        struct str upstream, struct str asked);
+const struct catalogue_entry *model_resolve(const struct model_catalogue *c, struct str provider,
+                                            struct str upstream, struct str asked);
 /* The i-th entry, by provider and pattern; NULL after the last. */
-const struct model_entry *model_at(const struct model_catalogue *c, size_t i);
+const struct catalogue_entry *model_at(const struct model_catalogue *c, size_t i);
 
 #endif

@@ -321,7 +321,7 @@ static enum err one_price(struct model_reader *r, uint32_t v, struct price *p)
 
 static enum err entry_prices(struct model_reader *r, uint32_t v, void *into)
 {
-    struct model_entry *entry = into;
+    struct catalogue_entry *entry = into;
     unsigned n = json_size(r->doc, v), at = 0;
     enum err e = ERR_OK;
     if (!json_is(r->doc, v, JSON_ARRAY) || n > PRICES_MAX)
@@ -349,17 +349,17 @@ static enum err entry_prices(struct model_reader *r, uint32_t v, void *into)
 
 static enum err entry_context(struct model_reader *r, uint32_t v, void *into)
 {
-    return tokens(r, v, &((struct model_entry *)into)->caps.context_tokens);
+    return tokens(r, v, &((struct catalogue_entry *)into)->caps.context_tokens);
 }
 
 static enum err entry_output(struct model_reader *r, uint32_t v, void *into)
 {
-    return tokens(r, v, &((struct model_entry *)into)->caps.output_tokens);
+    return tokens(r, v, &((struct catalogue_entry *)into)->caps.output_tokens);
 }
 
 static enum err entry_can(struct model_reader *r, uint32_t v, void *into)
 {
-    struct model_caps *c = &((struct model_entry *)into)->caps;
+    struct model_caps *c = &((struct catalogue_entry *)into)->caps;
     uint32_t bits = 0;
     enum err e = words(r, v, abilities, &bits);
     c->abilities |= bits;
@@ -369,7 +369,7 @@ static enum err entry_can(struct model_reader *r, uint32_t v, void *into)
 
 static enum err entry_cannot(struct model_reader *r, uint32_t v, void *into)
 {
-    struct model_caps *c = &((struct model_entry *)into)->caps;
+    struct model_caps *c = &((struct catalogue_entry *)into)->caps;
     uint32_t bits = 0;
     enum err e = words(r, v, abilities, &bits);
     c->abilities &= ~bits;
@@ -379,7 +379,7 @@ static enum err entry_cannot(struct model_reader *r, uint32_t v, void *into)
 
 static enum err entry_rules(struct model_reader *r, uint32_t v, void *into)
 {
-    return words(r, v, rules, &((struct model_entry *)into)->caps.rules);
+    return words(r, v, rules, &((struct catalogue_entry *)into)->caps.rules);
 }
 
 static enum err entry_percent(struct model_reader *r, uint32_t v, void *into)
@@ -387,13 +387,13 @@ static enum err entry_percent(struct model_reader *r, uint32_t v, void *into)
     int64_t n;
     enum err e = number(r, v, 10, 250, &n);
     if (!e)
-        ((struct model_entry *)into)->caps.estimate_percent = (uint8_t)n;
+        ((struct catalogue_entry *)into)->caps.estimate_percent = (uint8_t)n;
     return e;
 }
 
 static enum err entry_source(struct model_reader *r, uint32_t v, void *into)
 {
-    return source(r, v, &((struct model_entry *)into)->source);
+    return source(r, v, &((struct catalogue_entry *)into)->source);
 }
 
 static enum err effort(struct model_reader *r, uint32_t v, uint8_t *out)
@@ -451,7 +451,7 @@ static enum err entry_thinking(struct model_reader *r, uint32_t v, void *into)
     static const struct member table[] = {
         {"style", thinking_style},    {"efforts", thinking_efforts}, {"default", thinking_default},
         {"budget_min", thinking_min}, {"budget_max", thinking_max},  {NULL, NULL}};
-    struct model_caps *c = &((struct model_entry *)into)->caps;
+    struct model_caps *c = &((struct catalogue_entry *)into)->caps;
     c->efforts = c->effort_default = 0;
     c->budget_min = c->budget_max = 0;
     enum err e = members(r, v, table, c);
@@ -466,7 +466,7 @@ static enum err entry_thinking(struct model_reader *r, uint32_t v, void *into)
     return e;
 }
 
-enum err model_read_entry(struct model_reader *r, uint32_t obj, struct model_entry *e)
+enum err model_read_entry(struct model_reader *r, uint32_t obj, struct catalogue_entry *e)
 {
     static const struct member table[] = {{"provider", NULL},
                                           {"models", NULL},

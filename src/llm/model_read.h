@@ -30,7 +30,8 @@ enum err model_read_provider(struct model_reader *r, uint32_t key,
 enum err model_read_names(struct model_reader *r, uint32_t obj, struct str *provider,
                           struct str **patterns, unsigned *n) MUST_CHECK;
 /* Lays the rest of the element over e, whose names are set. */
-enum err model_read_entry(struct model_reader *r, uint32_t obj, struct model_entry *e) MUST_CHECK;
+enum err model_read_entry(struct model_reader *r, uint32_t obj,
+                          struct catalogue_entry *e) MUST_CHECK;
 /* "line 12: models[3].prices: …" and ERR_INVALID. */
 enum err model_read_bad(struct model_reader *r, uint32_t at, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -5,6 +5,8 @@
 
 #define USD_MAX 1000000
 
+__extension__ typedef unsigned __int128 wide;
+
 const struct price *price_at(const struct price_list *l, int64_t at_ms, uint64_t input_tokens)
 {
     const struct price *best = NULL;
@@ -22,7 +24,6 @@ const struct price *price_at(const struct price_list *l, int64_t at_ms, uint64_t
 
 bool price_cost_nusd(const struct price *p, const struct usage *u, int64_t *out)
 {
-    __extension__ typedef unsigned __int128 wide;
     wide sum = 0;
 #define X(name, input)                                                                             \
     if (u->name) {                                                                                 \
@@ -37,6 +38,19 @@ bool price_cost_nusd(const struct price *p, const struct usage *u, int64_t *out)
         return false;
     *out = (int64_t)sum;
     return true;
+}
+
+int64_t price_expected_pusd(const struct price *p, uint64_t input_tokens, uint64_t output_tokens)
+{
+    if (!p || (input_tokens && p->rates.in_uncached < 0) ||
+        (output_tokens && p->rates.out_text < 0))
+        return PRICE_UNKNOWN;
+    wide sum = 0;
+    if (input_tokens)
+        sum += (wide)input_tokens * (uint64_t)p->rates.in_uncached;
+    if (output_tokens)
+        sum += (wide)output_tokens * (uint64_t)p->rates.out_text;
+    return sum > INT64_MAX ? INT64_MAX : (int64_t)sum;
 }
 
 bool price_parse(struct str s, int64_t *out)

@@ -40,6 +40,9 @@ const struct price *price_at(const struct price_list *l, int64_t at_ms, uint64_t
  * int64 cannot hold the sum. */
 bool price_cost_nusd(const struct price *p, const struct usage *u, int64_t *out) MUST_CHECK;
 
+/* What so many tokens of input and output would cost, in pico-USD, for comparing; PRICE_UNKNOWN. */
+int64_t price_expected_pusd(const struct price *p, uint64_t input_tokens, uint64_t output_tokens);
+
 /* USD a million as a decimal string ("2.50", at most 1000000, at most six decimals) to pico-USD
  * each. False: it is none. */
 bool price_parse(struct str usd_per_million, int64_t *out);

@@ -198,10 +198,20 @@ enum err provider_auth_header(const struct provider *p, const struct secret *sec
     return buf_failed(out) ? ERR_NOMEM : ERR_OK;
 }
 
+static uint32_t scale(uint32_t tokens, unsigned percent)
+{
+    uint64_t t = percent ? ((uint64_t)tokens * percent + 99) / 100 : tokens;
+    return t > UINT32_MAX ? UINT32_MAX : (uint32_t)t;
+}
+
 uint32_t provider_estimate(const struct provider *p, const struct estimate *e)
 {
-    uint64_t tokens = estimate_tokens(e);
-    return (uint32_t)(p->estimate_percent ? (tokens * p->estimate_percent + 99) / 100 : tokens);
+    return scale(estimate_tokens(e), p->estimate_percent);
+}
+
+uint32_t provider_scale(const struct provider *p, const struct model_caps *m, uint32_t tokens)
+{
+    return scale(tokens, m->estimate_percent ? m->estimate_percent : p->estimate_percent);
 }
 
 bool provider_takes_stream_options(const struct provider *p, const struct endpoint *at)

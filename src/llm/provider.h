@@ -10,6 +10,7 @@
 #include "core/err.h"
 #include "core/secret.h"
 #include "llm/estimate.h"
+#include "llm/model_caps.h"
 #include "llm/op.h"
 #include "llm/quirk.h"
 
@@ -63,6 +64,8 @@ enum err provider_auth_header(const struct provider *p, const struct secret *sec
                               struct buf *out) MUST_CHECK;
 /* The estimate with this provider's measured ratio applied. */
 uint32_t provider_estimate(const struct provider *p, const struct estimate *e);
+/* An estimate of tokens with the model's measured ratio applied, or else this provider's. */
+uint32_t provider_scale(const struct provider *p, const struct model_caps *m, uint32_t tokens);
 /* May stream_options be sent there? */
 bool provider_takes_stream_options(const struct provider *p, const struct endpoint *at);
 /* Checks what an operator gave for a channel: api_version's form, prefix. ERR_INVALID. */

@@ -9,7 +9,7 @@ static void bind_rate(struct sql_stmt *q, int at, int64_t pusd)
         sql_bind_i64(q, at, pusd);
 }
 
-static enum err keep(struct sql *ledger, const struct model_entry *m, const struct price *p,
+static enum err keep(struct sql *ledger, const struct catalogue_entry *m, const struct price *p,
                      struct err_info *info)
 {
     struct sql_stmt *q = sql_query(
@@ -33,7 +33,7 @@ static enum err keep(struct sql *ledger, const struct model_entry *m, const stru
 
 enum err repo_price_keep(struct sql *ledger, const struct model_catalogue *c, struct err_info *info)
 {
-    const struct model_entry *m;
+    const struct catalogue_entry *m;
     enum err e = sql_begin(ledger, SQL_WRITE, info);
     if (e)
         return e;

@@ -8,8 +8,7 @@
 
 #include "core/str.h"
 #include "gateway/vitals.h"
-
-#define PRICE_UNKNOWN (-1)
+#include "llm/price.h"
 
 /* What of a channel counts when one is chosen. */
 struct contender {

@@ -70,7 +70,7 @@ static void every_member_is_read(void **state)
                       "\"prices\":[{\"from\":\"2026-02-28\",\"usd_per_million\":{\"in_uncached\":"
                       "\"1.5\",\"images\":\"0\"}," SRC "},{\"from\":\"2026-02-28\","
                       "\"above_input_tokens\":200000,\"usd_per_million\":{}," SRC "}],")));
-    const struct model_entry *e = model_find(c, STR("acme"), STR("m"));
+    const struct catalogue_entry *e = model_find(c, STR("acme"), STR("m"));
     assert_int_equal(e->caps.context_tokens, 1000);
     assert_int_equal(e->caps.output_tokens, 100);
     assert_int_equal(e->caps.abilities, CAP_TOOLS | CAP_JSON_OBJECT | CAP_THINKING);
@@ -108,7 +108,7 @@ static void a_file_is_laid_over(void **state)
               "{\"provider\":\"acme\",\"models\":[\"m-3*\"],\"context_tokens\":5},"
               "{\"provider\":\"mine\",\"models\":[\"*\"],\"output_tokens\":7}]}");
     model_catalogue_free(&base);
-    const struct model_entry *e = model_find(c, STR("acme"), STR("m-1"));
+    const struct catalogue_entry *e = model_find(c, STR("acme"), STR("m-1"));
     assert_true(e->override);
     assert_int_equal(e->caps.context_tokens, 1000);
     assert_int_equal(e->caps.abilities, 0);
@@ -136,7 +136,7 @@ static void models_are_lent_without_their_prices(void **state)
                                         "\"context_tokens\":1000,\"prices\":[{\"from\":"
                                         "\"2026-01-01\",\"usd_per_million\":{\"in_uncached\":"
                                         "\"1\"}," SRC "}],") "]}");
-    const struct model_entry *e = model_find(base, STR("cloud"), STR("m-1"));
+    const struct catalogue_entry *e = model_find(base, STR("cloud"), STR("m-1"));
     assert_true(e->lent);
     assert_int_equal(e->caps.context_tokens, 1000);
     assert_int_equal(e->prices.n, 0);
@@ -255,7 +255,7 @@ static void a_file_is_opened(void **state)
 
 /* ---- data/models.json -------------------------------------------------------------- */
 
-static void check_rates(const struct model_entry *e, const struct price_rates *r)
+static void check_rates(const struct catalogue_entry *e, const struct price_rates *r)
 {
     char where[200];
     snprintf(where, sizeof where, "%.*s %.*s", STR_FMT(e->provider), STR_FMT(e->pattern));
@@ -280,7 +280,7 @@ static void every_entry_makes_sense(void **state)
 {
     (void)state;
     const struct model_catalogue *c = model_catalogue_builtin();
-    const struct model_entry *e;
+    const struct catalogue_entry *e;
     size_t n = 0, priced = 0;
     for (; (e = model_at(c, n)); n++) {
         assert_true(str_starts(e->source, STR("https://")));
@@ -306,7 +306,7 @@ static void no_two_prices_share_an_id(void **state)
 {
     (void)state;
     const struct model_catalogue *c = model_catalogue_builtin();
-    const struct model_entry *a, *b;
+    const struct catalogue_entry *a, *b;
     for (size_t i = 0; (a = model_at(c, i)); i++)
         for (size_t k = i + 1; (b = model_at(c, k)); k++)
             for (uint32_t x = 0; x < a->prices.n; x++)
@@ -350,7 +350,7 @@ static void names_of_the_field_are_known(void **state)
         {"deepseek", "deepseek-v4-pro", THINK_TOGGLE, RULE_THINKING_DEFAULT_ON},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        const struct model_entry *e =
+        const struct catalogue_entry *e =
             model_find(c, str_c(known[i].provider), str_c(known[i].model));
         if (!e->pattern.n || e->caps.thinking != known[i].thinking ||
             (e->caps.rules & known[i].rules) != known[i].rules)
@@ -362,7 +362,7 @@ static void names_of_the_field_are_known(void **state)
 
 static int64_t cost(const char *provider, const char *model, int64_t at_ms, struct usage u)
 {
-    const struct model_entry *e =
+    const struct catalogue_entry *e =
         model_find(model_catalogue_builtin(), str_c(provider), str_c(model));
     int64_t nusd = -1;
     return price_cost_nusd(price_at(&e->prices, at_ms, usage_input_tokens(&u)), &u, &nusd) ? nusd

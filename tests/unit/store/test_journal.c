@@ -388,7 +388,7 @@ static void prices_are_kept(void **state)
     for (int i = 0; i < 2; i++)
         assert_int_equal(repo_price_keep(db, model_catalogue_builtin(), NULL), ERR_OK);
     sql_close(&db);
-    const struct model_entry *m =
+    const struct catalogue_entry *m =
         model_find(model_catalogue_builtin(), STR("openai"), STR("gpt-4o"));
     char text[200];
     snprintf(text, sizeof text, "SELECT in_uncached + out_text FROM price WHERE id = %lld",
