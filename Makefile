@@ -64,7 +64,7 @@ help:
 	@echo "make             install what the build needs, build build/lyss"
 	@echo "make run         the same, then start it with a demo provider (DATA=./data)"
 	@echo "make test        every test, on a build with address and undefined-behaviour sanitizers"
-	@echo "make check       only the checks of the source: floors, layout"
+	@echo "make check       only the checks of the source: floors, layout, models"
 	@echo "make test-real   against a real model; downloads one"
 	@echo "make torture     every test with full counts; takes long"
 	@echo "make fuzz        each fuzz target for SECONDS=300"

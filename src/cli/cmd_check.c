@@ -7,6 +7,7 @@
 #include "cli/group.h"
 #include "cli/help.h"
 #include "cli/print.h"
+#include "llm/model_catalogue.h"
 #include "ops/column.h"
 #include "store/vault_key.h"
 
@@ -14,7 +15,7 @@ struct check {
     struct args args;
     struct config config;
     struct err_info *info;
-    const char *data, *schema, *key; /* what was found, for people and programs */
+    const char *data, *schema, *key, *models; /* what was found, for people and programs */
 };
 
 static enum err check_schema(struct check *k)
@@ -40,11 +41,23 @@ static enum err check_schema(struct check *k)
     return e;
 }
 
+static enum err check_models(struct check *k)
+{
+    char path[4096];
+    struct model_catalogue *c = NULL;
+    str_copy(path, sizeof path, k->config.models_file);
+    k->models = path[0] ? "built in, with models_file laid over" : "built in";
+    enum err e = path[0] ? model_catalogue_open(&c, path, k->info) : ERR_OK;
+    model_catalogue_free(&c);
+    return e;
+}
+
 static enum err check_all(struct check *k)
 {
     char path[OPS_PATH_MAX];
     struct stat st;
-    enum err e = ops_path(&k->config, "lyss.db", path, k->info);
+    enum err e = check_models(k);
+    e = e ? e : ops_path(&k->config, "lyss.db", path, k->info);
     if (e)
         return e;
     k->data = "there";
@@ -81,6 +94,7 @@ static void put_json(const struct check *k, struct buf *out)
     json_field_string(&w, "data_directory", str_c(k->data));
     json_field_string(&w, "schema", str_c(k->schema));
     json_field_string(&w, "encryption_key", str_c(k->key));
+    json_field_string(&w, "models", str_c(k->models));
     json_key(&w, STR("settings"));
     json_open_array(&w);
     for (int i = 0; i < CONFIG_COUNT; i++) {
@@ -117,8 +131,9 @@ static void put_text(const struct check *k, struct buf *out)
     }
     buf_release(&value);
     table_end(&t, out);
-    buf_printf(out, "\ndata directory  %s\nschema          %s\nencryption key  %s\n", k->data,
-               k->schema, k->key);
+    buf_printf(out,
+               "\ndata directory  %s\nschema          %s\nencryption key  %s\nmodels          %s\n",
+               k->data, k->schema, k->key, k->models);
 }
 
 static void put_warnings(const struct config *c)

@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/rng.h"
 #include "llm/op.h"
+#include "llm/price.h"
 #include "ops/channel.h"
 #include "ops/column.h"
 #include "ops/moment.h"
@@ -211,6 +212,15 @@ static void put_row(struct usage_call *u, const struct usage_row *r, struct json
         json_put_double(w, (double)r->cost_nusd / 1e9);
     else
         json_put_null(w);
+    json_key(w, STR("cost_nusd"));
+    if (r->has_cost)
+        json_put_i64(w, r->cost_nusd);
+    else
+        json_put_null(w);
+    char price[24] = "";
+    if (r->price_id)
+        snprintf(price, sizeof price, "%lld", (long long)r->price_id);
+    put_text(w, "price_id", str_c(price));
     json_close_object(w);
 }
 
@@ -224,9 +234,9 @@ static void cell_i64(struct table *t, int64_t v, int64_t divide)
 
 static void put_table(struct usage_call *u, const struct usage_row *rows, size_t n)
 {
-    static const char *const heads[] = {"id",      "at",    "key",     "model",
-                                        "channel", "state", "status",  "attempts",
-                                        "in",      "out",   "ttft_ms", "total_ms"};
+    static const char *const heads[] = {"id",       "at",      "key",      "model", "channel",
+                                        "state",    "status",  "attempts", "in",    "out",
+                                        "cost_usd", "ttft_ms", "total_ms"};
     const size_t columns = sizeof heads / sizeof *heads;
     struct table t;
     table_init(&t, columns);
@@ -236,7 +246,7 @@ static void put_table(struct usage_call *u, const struct usage_row *rows, size_t
     }
     for (size_t i = 0; i < n; i++) {
         const struct usage_row *r = &rows[i];
-        char iso[25];
+        char iso[25], cost[32];
         clock_iso(r->at_ms, iso);
         cell_i64(&t, r->id, 1);
         table_cell(&t, str_c(iso));
@@ -248,6 +258,7 @@ static void put_table(struct usage_call *u, const struct usage_row *rows, size_t
         cell_i64(&t, r->attempts, 1);
         cell_i64(&t, tokens_in(&r->c), 1);
         cell_i64(&t, tokens_out(&r->c), 1);
+        table_cell(&t, r->has_cost ? str_c(price_format_cost(r->cost_nusd, cost)) : STR(""));
         cell_i64(&t, r->ttft_us, 1000);
         cell_i64(&t, r->total_us, 1000);
     }
@@ -263,9 +274,13 @@ static enum err put_totals(struct usage_call *u)
     if (e)
         return e;
     if (!u->args.json) {
-        buf_printf(&u->out, "%lld requests, %lld of them not completed; %lld tokens in, %lld out\n",
+        char cost[32];
+        buf_printf(&u->out,
+                   "%lld requests, %lld of them not completed; %lld tokens in, %lld out; %s USD, "
+                   "%lld requests unpriced\n",
                    (long long)t.requests, (long long)t.failed, (long long)tokens_in(&t.c),
-                   (long long)tokens_out(&t.c));
+                   (long long)tokens_out(&t.c), price_format_cost(t.cost_nusd, cost),
+                   (long long)t.unpriced);
         return ERR_OK;
     }
     json_writer_init(&w, &u->out);
@@ -277,6 +292,7 @@ static enum err put_totals(struct usage_call *u)
     put_counters(&w, &t.c);
     json_key(&w, STR("cost_usd"));
     json_put_double(&w, (double)t.cost_nusd / 1e9);
+    json_field_i64(&w, "cost_nusd", t.cost_nusd);
     json_close_object(&w);
     buf_char(&u->out, '\n');
     return ERR_OK;

@@ -8,6 +8,7 @@
 int cmd_serve(int argc, char **argv, bool dev);
 int cmd_check(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
+int cmd_model(int argc, char **argv);
 int cmd_usage(int argc, char **argv);
 int cmd_simulate(int argc, char **argv);
 int cmd_version(int argc, char **argv);

@@ -281,7 +281,7 @@ static void next_step(enum err e, const char *field, const struct thing *t, cons
         fprintf(stderr, "      give another by --data DIR, or make one: lyss dev, lyss serve, "
                         "lyss tenant add NAME\n");
     } else if (e == ERR_NOT_FOUND || e == ERR_EXISTS || e == ERR_CONFLICT) {
-        const char *what = t ? t->name : "tenant";
+        const char *what = t ? t->name : !strcmp(command, "model") ? command : "tenant";
         for (size_t i = 0; i < sizeof others / sizeof *others; i++)
             if (!strcmp(fields[0], others[i]))
                 what = others[i];

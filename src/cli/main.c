@@ -31,6 +31,7 @@ static const struct command {
     {"provider", "kinds of upstreams", NULL, &group_provider},
     {"channel", "ways to upstreams: address, credentials, models", NULL, &group_channel},
     {"route", "which channels answer for a model", NULL, &group_route},
+    {"model", "what is known of models: limits, abilities, prices", cmd_model, NULL},
     {"tenant", "organizations that are kept apart", NULL, &group_tenant},
     {"user", "people and programs of a tenant", NULL, &group_user},
     {"key", "API keys of users", NULL, &group_key},

@@ -167,6 +167,21 @@ static void the_price_in_force(void **state)
     assert_int_equal(price_at(&l, INT64_MAX, 1001)->id, 4);
 }
 
+static void prices_are_compared_by_what_is_expected(void **state)
+{
+    (void)state;
+    struct price p = flat(PRICE_UNKNOWN);
+    assert_int_equal(price_expected_pusd(NULL, 0, 0), PRICE_UNKNOWN);
+    assert_int_equal(price_expected_pusd(&p, 0, 0), 0);
+    assert_int_equal(price_expected_pusd(&p, 1, 0), PRICE_UNKNOWN);
+    p.rates.in_uncached = 3;
+    assert_int_equal(price_expected_pusd(&p, 10, 0), 30);
+    assert_int_equal(price_expected_pusd(&p, 10, 1), PRICE_UNKNOWN);
+    p.rates.out_text = INT64_MAX;
+    assert_int_equal(price_expected_pusd(&p, 10, 1), INT64_MAX);
+    assert_int_equal(price_expected_pusd(&p, 10, UINT64_MAX), INT64_MAX);
+}
+
 static void a_price_is_named_by_all_it_says(void **state)
 {
     (void)state;
@@ -201,6 +216,7 @@ int main(void)
         cmocka_unit_test(prices_are_read_to_the_last_digit),
         cmocka_unit_test(costs_are_written_in_full),
         cmocka_unit_test(the_price_in_force),
+        cmocka_unit_test(prices_are_compared_by_what_is_expected),
         cmocka_unit_test(a_price_is_named_by_all_it_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

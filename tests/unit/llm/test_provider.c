@@ -267,6 +267,19 @@ static void lists_models(void **state)
     buf_release(&b);
 }
 
+static void scales_estimates(void **state)
+{
+    (void)state;
+    const struct provider *openai = provider_find(STR("openai"));
+    const struct provider *other = provider_find(STR("openai-compatible"));
+    struct model_caps any = {0}, own = {.estimate_percent = 120};
+    assert_int_equal(provider_scale(openai, &any, 100), openai->estimate_percent);
+    assert_int_equal(provider_scale(openai, &own, 100), 120);
+    assert_int_equal(provider_scale(openai, &own, 1), 2);
+    assert_int_equal(provider_scale(other, &any, 77), 77);
+    assert_int_equal(provider_scale(other, &own, UINT32_MAX), UINT32_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,7 +287,7 @@ int main(void)
         cmocka_unit_test(checks_endpoints),   cmocka_unit_test(finds_rows),
         cmocka_unit_test(judges_failures),    cmocka_unit_test(reads_retry_after),
         cmocka_unit_test(scrubs_credentials), cmocka_unit_test(says_it_in_the_dialect),
-        cmocka_unit_test(lists_models),
+        cmocka_unit_test(lists_models),       cmocka_unit_test(scales_estimates),
     };
     return cmocka_run_group_tests_name("provider", tests, NULL, NULL);
 }
