@@ -257,7 +257,10 @@ static void on_message_stop(struct in *in, uint32_t root)
 {
     (void)root;
     close_all(in);
-    emit_finish(in, (enum finish)in->s->finish_at_head, STR_NULL);
+    if (!in->s->finished && in->s->finish_at_head != FINISH_NONE) { /* the head said it all */
+        emit_finish(in, (enum finish)in->s->finish_at_head, STR_NULL);
+        emit(in, (struct neutral_event){.type = EVENT_USAGE, .usage = &in->s->usage});
+    }
     in->s->ended = true;
     emit(in, (struct neutral_event){.type = EVENT_END});
 }
