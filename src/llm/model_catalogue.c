@@ -324,8 +324,8 @@ static enum err load(struct model_catalogue *c, const struct model_catalogue *ba
     return e ? e : arena_failed(&c->arena) ? ERR_NOMEM : ERR_OK;
 }
 
-enum err model_catalogue_load(struct model_catalogue **out, const struct model_catalogue *base,
-                              struct str text, struct err_info *info)
+static enum err load_text(struct model_catalogue **out, const struct model_catalogue *base,
+                          bool kinds, struct str text, struct err_info *info)
 {
     struct json_doc doc = {0};
     struct model_catalogue *c = NULL;
@@ -339,6 +339,7 @@ enum err model_catalogue_load(struct model_catalogue **out, const struct model_c
     }
     struct model_reader r = {.doc = &doc, .arena = &c->arena, .info = info};
     r.lenient = base != NULL;
+    r.kinds = kinds;
     e = load(c, base, &r);
     if (e)
         model_catalogue_free(&c);
@@ -347,6 +348,12 @@ enum err model_catalogue_load(struct model_catalogue **out, const struct model_c
 out:
     mem_free(doc.e);
     return e;
+}
+
+enum err model_catalogue_load(struct model_catalogue **out, const struct model_catalogue *base,
+                              struct str text, struct err_info *info)
+{
+    return load_text(out, base, false, text, info);
 }
 
 void model_catalogue_free(struct model_catalogue **cp)
@@ -414,7 +421,7 @@ enum err model_catalogue_open(struct model_catalogue **out, const char *path, st
     buf_init(&text, MODELS_FILE_MAX);
     enum err e = read_file(path, &text, info);
     if (!e) {
-        e = model_catalogue_load(out, model_catalogue_builtin(), buf_view(&text), &why);
+        e = load_text(out, model_catalogue_builtin(), true, buf_view(&text), &why);
         if (e)
             err_set(info, e, "%s: %s", path, why.text[0] ? why.text : err_text(e));
     }

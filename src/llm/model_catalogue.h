@@ -31,8 +31,9 @@ struct catalogue_entry {
  * ERR_INVALID, ERR_BAD_JSON: info->text names line and field. ERR_NOMEM. */
 enum err model_catalogue_load(struct model_catalogue **out, const struct model_catalogue *base,
                               struct str text, struct err_info *info) MUST_CHECK;
-/* The built-in catalogue with the file at path laid over it. ERR_IO, ERR_TOO_BIG and the above;
- * info->text begins with the path. Blocks: not on a loop. */
+/* The built-in catalogue with the file at path laid over it; its providers must be rows of
+ * llm/provider. ERR_IO, ERR_TOO_BIG and the above; info->text begins with the path. Blocks: not on
+ * a loop. */
 enum err model_catalogue_open(struct model_catalogue **out, const char *path,
                               struct err_info *info) MUST_CHECK;
 /* Not the built-in one. */

@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "llm/provider.h"
+
 #define NAME_MAX_BYTES 128
 #define SOURCE_MAX     512
 #define PATTERNS_MAX   64
@@ -244,6 +246,9 @@ enum err model_read_names(struct model_reader *r, uint32_t obj, struct str *prov
     size_t mark = model_read_enter(r, ".provider");
     if (!e)
         e = text(r, json_get(r->doc, obj, STR("provider")), NAME_MAX_BYTES, provider);
+    if (!e && r->kinds && !provider_find(*provider))
+        e = model_read_bad(r, json_get(r->doc, obj, STR("provider")), "there is no provider %.*s",
+                           STR_FMT(*provider));
     model_read_leave(r, mark);
     mark = model_read_enter(r, ".models");
     unsigned size = json_size(r->doc, list);

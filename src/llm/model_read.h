@@ -12,6 +12,7 @@ struct model_reader {
     char path[160]; /* of the value being read: models[3].prices[0].from */
     size_t path_n;
     bool lenient; /* sources may be missing */
+    bool kinds;   /* providers must be rows of llm/provider */
 };
 
 /* A provider's line under "providers". */

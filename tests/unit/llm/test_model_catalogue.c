@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
+#include "core/alloc.h"
 #include "llm/model_catalogue.h"
+#include "llm/provider.h"
 
 static struct model_catalogue *load(const struct model_catalogue *base, const char *text)
 {
@@ -243,6 +245,12 @@ static void a_file_is_opened(void **state)
     assert_true(model_caps_find(c, STR("openai"), STR("gpt-4o"))->context_tokens > 0);
     assert_int_equal(model_caps_find(c, STR("azure-openai"), STR("gpt-4o"))->output_tokens, 42);
     model_catalogue_free(&c);
+    static const char strange[] =
+        "{\"models\":\n[{\"provider\":\"opanai\",\"models\":[\"gpt-4o\"]}]}";
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(pwrite(fd, strange, strlen(strange), 0), (ssize_t)strlen(strange));
+    assert_int_equal(model_catalogue_open(&c, path, &info), ERR_INVALID);
+    assert_non_null(strstr(info.text, "line 2: models[0].provider: there is no provider opanai"));
     assert_int_equal(ftruncate(fd, 20), 0);
     assert_int_equal(model_catalogue_open(&c, path, &info), ERR_BAD_JSON);
     assert_true(str_starts(str_c(info.text), str_c(path)));
@@ -251,6 +259,28 @@ static void a_file_is_opened(void **state)
     assert_int_equal(model_catalogue_open(&c, path, &info), ERR_IO);
     assert_non_null(strstr(info.text, path));
     assert_null(c);
+}
+
+static void memory_may_end_anywhere(void **state)
+{
+    (void)state;
+    static const char text[] =
+        FILE_OF(ENTRY("\"m-1\",\"m-*\"", "\"prices\":[{\"from\":\"2026-01-01\","
+                                         "\"usd_per_million\":{}," SRC "}],"));
+    const struct model_catalogue *base = model_catalogue_builtin();
+    enum err e = ERR_NOMEM;
+    unsigned n = 0;
+    while (e && n < 100) {
+        struct model_catalogue *c = NULL;
+        struct err_info info;
+        err_info_init(&info);
+        mem_fail_at(++n);
+        e = model_catalogue_load(&c, base, str_c(text), &info);
+        mem_fail_at(0);
+        assert_true(e == ERR_NOMEM || (!e && c));
+        model_catalogue_free(&c);
+    }
+    assert_true(!e && n > 3);
 }
 
 /* ---- data/models.json -------------------------------------------------------------- */
@@ -284,6 +314,8 @@ static void every_entry_makes_sense(void **state)
     size_t n = 0, priced = 0;
     for (; (e = model_at(c, n)); n++) {
         assert_true(str_starts(e->source, STR("https://")));
+        if (!provider_find(e->provider))
+            fail_msg("there is no provider %.*s", STR_FMT(e->provider));
         assert_false(e->override);
         if (e->caps.context_tokens && e->caps.output_tokens > e->caps.context_tokens)
             fail_msg("%.*s: more output than context", STR_FMT(e->pattern));
@@ -343,10 +375,10 @@ static void names_of_the_field_are_known(void **state)
         {"anthropic", "claude-fable-5", THINK_ADAPTIVE, RULE_THINKING_CANNOT_BE_OFF},
         {"anthropic", "claude-opus-5", THINK_ADAPTIVE, RULE_THINKING_DEFAULT_ON},
         {"anthropic", "claude-opus-9", THINK_UNKNOWN, 0},
-        {"google", "gemini-2.5-flash", THINK_BUDGET, RULE_JSON_NOT_WITH_TOOLS},
-        {"google", "gemini-3-flash-preview", THINK_LEVEL, RULE_SIGNATURE_REQUIRED},
-        {"google", "gemini-3.1-pro-preview", THINK_LEVEL, RULE_SIGNATURE_REQUIRED},
-        {"google", "gemini-3.9-ultra", THINK_LEVEL, RULE_SIGNATURE_REQUIRED},
+        {"gemini", "gemini-2.5-flash", THINK_BUDGET, RULE_JSON_NOT_WITH_TOOLS},
+        {"gemini", "gemini-3-flash-preview", THINK_LEVEL, RULE_SIGNATURE_REQUIRED},
+        {"gemini", "gemini-3.1-pro-preview", THINK_LEVEL, RULE_SIGNATURE_REQUIRED},
+        {"gemini", "gemini-3.9-ultra", THINK_LEVEL, RULE_SIGNATURE_REQUIRED},
         {"deepseek", "deepseek-v4-pro", THINK_TOGGLE, RULE_THINKING_DEFAULT_ON},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
@@ -378,12 +410,12 @@ static void prices_of_the_field(void **state)
     assert_int_equal(cost("openai", "gpt-4o-mini", nov_2026, u), 750000000);
     assert_int_equal(cost("anthropic", "claude-haiku-4-5", nov_2026, u), 6000000000);
     /* this much is more than a short prompt */
-    assert_int_equal(cost("google", "gemini-2.5-pro", nov_2026, u), 17500000000);
+    assert_int_equal(cost("gemini", "gemini-2.5-pro", nov_2026, u), 17500000000);
     u = (struct usage){.in_uncached = 100000, .out_text = 100000};
-    assert_int_equal(cost("google", "gemini-2.5-pro", nov_2026, u), 1125000000);
+    assert_int_equal(cost("gemini", "gemini-2.5-pro", nov_2026, u), 1125000000);
     /* a price that ends with the year */
-    assert_int_equal(cost("google", "gemini-3.8-flash", jan_2027 - 1, u), 450000000);
-    assert_int_equal(cost("google", "gemini-3.8-flash", jan_2027, u), 900000000);
+    assert_int_equal(cost("gemini", "gemini-3.8-flash", jan_2027 - 1, u), 450000000);
+    assert_int_equal(cost("gemini", "gemini-3.8-flash", jan_2027, u), 900000000);
     /* by the hour of the day, on somebody else's machine, before it was sold */
     assert_int_equal(cost("deepseek", "deepseek-v4-pro", nov_2026, u), -1);
     assert_int_equal(cost("deepseek", "deepseek-chat", nov_2026, u), -1);
@@ -400,6 +432,7 @@ int main(void)
         cmocka_unit_test(models_are_lent_without_their_prices),
         cmocka_unit_test(a_bad_file_is_refused_with_its_place),
         cmocka_unit_test(a_file_is_opened),
+        cmocka_unit_test(memory_may_end_anywhere),
         cmocka_unit_test(every_entry_makes_sense),
         cmocka_unit_test(no_two_prices_share_an_id),
         cmocka_unit_test(names_of_the_field_are_known),
