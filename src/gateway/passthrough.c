@@ -169,7 +169,7 @@ bool passthrough_choose(struct request *r, struct choice *out, struct reasons *w
     if (!k)
         return false;
     struct eligible_ask ask = {.key = k,
-                               .catalogue = model_catalogue_builtin(),
+                               .catalogue = r->worker->gateway->catalogue,
                                .op = OP_PASSTHROUGH,
                                .now_ms = loop_now_ms(r->worker->loop)};
     for (unsigned i = 0; i < k->tenant->channels_n; i++) {
@@ -188,6 +188,7 @@ bool passthrough_choose(struct request *r, struct choice *out, struct reasons *w
         out->channel = ch;
         out->credential = e.credential;
         out->upstream = STR("");
+        out->entry = model_find(ask.catalogue, str_c(ch->provider->name), STR("")); /* nothing */
         return true;
     }
     return false;
