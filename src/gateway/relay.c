@@ -3,7 +3,6 @@
 #include "gateway/passthrough.h"
 #include "gateway/translate.h"
 
-#include <assert.h>
 
 #include "core/alloc.h"
 #include "core/clock.h"

@@ -264,6 +264,10 @@ enum tls_io tls_read(struct tls *t, void *buf, size_t cap, size_t *n)
         int ret = SSL_read_ex(t->ssl, (char *)buf + *n, cap - *n, &got);
         if (ret == 1) {
             *n += got;
+            if (t->drained && !SSL_has_pending(t->ssl)) { /* spares a call that finds nothing */
+                t->starved = true;
+                break;
+            }
             continue;
         }
         enum tls_io io = outcome(t, ret);
