@@ -138,6 +138,7 @@ static const char *skip_escape(struct parser *s, const char *p)
     default:
         return fail(s, p, "unknown escape in a string");
     }
+    s->e[s->n - 1].flags |= JSON_UNICODE;
     int unit = hex4(p + 2, s->end);
     if (unit < 0)
         return fail(s, p, "\\u wants four hexadecimal digits");

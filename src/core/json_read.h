@@ -24,7 +24,12 @@ enum json_type {
     JSON_OBJECT
 };
 
-enum { JSON_ESCAPED = 1, JSON_KEY = 2, JSON_FLOAT = 4 /* number with '.', 'e' or 'E' */ };
+enum {
+    JSON_ESCAPED = 1,
+    JSON_KEY = 2,
+    JSON_FLOAT = 4,  /* number with '.', 'e' or 'E' */
+    JSON_UNICODE = 8 /* ESCAPED, and at least one escape is a \uXXXX */
+};
 
 struct json_entry {
     uint32_t off;  /* first byte of the value; of a string: its opening quote */

@@ -10,7 +10,8 @@ enum { IMAGE_MIN = 85, IMAGE_MAX = 1500, IMAGE_BY_URL = 765 };
 #define BLOCK 64
 
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define WIDE __attribute__((target_clones("avx2", "default"))) /* chosen as the program is loaded */
+#define WIDE __attribute__((target_clones("avx2", "default"))) /* chosen as the program is loaded  \
+                                                                */
 #else
 #define WIDE
 #endif
@@ -78,39 +79,9 @@ static uint32_t hex4(const char *p)
     return v;
 }
 
-/* Text without a byte of 0xE0 or above whose escapes all stand for one byte (the usual prompt).
- * False, and nothing added: something else is in it. s.p[s.n] is the closing quote. */
-WIDE static bool add_simple_escapes(struct estimate *e, struct str s)
-{
-    const unsigned char *p = (const unsigned char *)s.p;
-    size_t slashes = 0, at = 0;
-    for (; at + BLOCK <= s.n; at += BLOCK) {
-        unsigned char most = 0, count = 0, other = 0;
-        for (size_t k = at; k < at + BLOCK; k++) {
-            unsigned char slash = p[k] == '\\' ? 1 : 0, next = p[k + 1];
-            most = p[k] > most ? p[k] : most;
-            count = (unsigned char)(count + slash);
-            other |= (unsigned char)(slash & ((next == 'u') | (next == '\\')));
-        }
-        if (most >= 0xE0 || other)
-            return false;
-        slashes += count;
-    }
-    for (; at < s.n; at++) {
-        bool slash = p[at] == '\\';
-        if (p[at] >= 0xE0 || (slash && (p[at + 1] == 'u' || p[at + 1] == '\\')))
-            return false;
-        slashes += slash;
-    }
-    e->bytes += s.n - slashes;
-    return true;
-}
-
 /* The inside of a valid JSON string that holds escapes. */
 static void add_escaped(struct estimate *e, struct str s)
 {
-    if (add_simple_escapes(e, s))
-        return;
     while (s.n) {
         ptrdiff_t at = str_chr(s, '\\');
         if (at < 0) {
@@ -146,9 +117,9 @@ void estimate_add_string(struct estimate *e, const struct json_doc *d, uint32_t 
 {
     if (!json_is(d, i, JSON_STRING))
         return;
-    if (d->e[i].flags & JSON_ESCAPED)
+    if (d->e[i].flags & JSON_UNICODE)
         add_escaped(e, inside(d, i));
-    else
+    else /* \n and its like count for two bytes: that is near enough */
         estimate_add_text(e, inside(d, i));
 }
 

@@ -15,7 +15,8 @@ struct estimate {
 
 /* Adds plain UTF-8 text. */
 void estimate_add_text(struct estimate *e, struct str utf8);
-/* Adds a string of a parsed text; escapes count as what they stand for. */
+/* Adds a string of a parsed text; escapes of the form \uXXXX count as what they stand for, others
+ * as they are written. */
 void estimate_add_string(struct estimate *e, const struct json_doc *d, uint32_t i);
 /* Adds everything a value holds that a model reads: strings and keys, images in data URLs, arrays
  * of token ids. *images, if not NULL, grows by the images seen. */
