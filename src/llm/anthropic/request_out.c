@@ -73,18 +73,18 @@ static bool off_default(struct str raw, double usual)
     return raw.n && (!neutral_number(raw, &v) || v != usual);
 }
 
-/* May this value go out as it is wanted? While it thinks with a budget, Claude wants temperature 1,
- * no top_k and a top_p near 1; later models take no sampling at all. */
+/* May sampling go out as it is wanted? While it thinks, Claude wants its defaults; later models
+ * always do. */
 static bool sampling_free(struct request_out *o)
 {
     const struct model_caps *caps = o->t->caps;
-    bool thinks =
-        o->thinking == THINKING_ENABLED || o->thinking == THINKING_ADAPTIVE ||
-        (o->thinking == THINKING_UNSAID && model_caps_rule(caps, RULE_THINKING_DEFAULT_ON));
+    bool asked = o->thinking == THINKING_ENABLED || o->thinking == THINKING_ADAPTIVE;
+    bool thinks = asked || (o->thinking == THINKING_UNSAID &&
+                            model_caps_rule(caps, RULE_THINKING_DEFAULT_ON));
     if (caps->thinking == THINK_TOGGLE) /* ignores them, without error */
         return true;
-    return !(caps->thinking == THINK_ADAPTIVE || model_caps_rule(caps, RULE_FIXED_SAMPLING) ||
-             (thinks && o->thinking == THINKING_ENABLED) ||
+    return !(asked || caps->thinking == THINK_ADAPTIVE ||
+             model_caps_rule(caps, RULE_FIXED_SAMPLING) ||
              (thinks && model_caps_rule(caps, RULE_FIXED_SAMPLING_THINKING)));
 }
 
