@@ -81,6 +81,8 @@ static void fill(const struct request *r, const struct route *route, const struc
             t->n = 0;
         priority = own;
         tier_add(r, t, c, e.credential, entry, ask->now_ms);
+        if (route->algorithm->priced)
+            t->contenders[t->n - 1].headroom = appraise_headroom(c->channel, ask->now_ms);
         if (stays)
             return;
     }
@@ -91,11 +93,17 @@ static unsigned pick(struct request *r, const struct route *route, const struct 
 {
     const struct balance *algorithm = route->algorithm;
     struct balance_state *state = NULL;
-    struct balance_ask ask = {.now_ms = now_ms};
+    struct balance_ask ask = {.now_ms = now_ms, .objective = route->objective};
+    struct appraise_origin origin = {r->tenant_id, r->user_id, r->key_id, r->plan->session,
+                                     route->name};
+    if (algorithm->hashed)
+        ask.hash = appraise_hash(AFFINITY_SESSION, &origin, &r->plan->body);
+    if (route->affinity)
+        ask.affinity = appraise_hash(route->affinity, &origin, &r->plan->body);
     if (algorithm->stateful &&
         !(state = worker_balance_state(r->worker, r->tenant_id, route->name)))
         algorithm = balance_default();
-    return algorithm->pick(state, &ask, t->contenders, t->n);
+    return balance_pick(algorithm, state, &r->worker->gateway->affinity, &ask, t->contenders, t->n);
 }
 
 /* Takes a place with one of the tier. */

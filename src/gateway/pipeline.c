@@ -276,6 +276,7 @@ static void read_head(struct request *r, const struct http_head *h)
 {
     struct request_plan *p = r->plan;
     keep_ids(r, h);
+    p->session = arena_dup(&r->arena, http_get(h, HTTP_X_LYSS_SESSION));
     p->strict = str_eq(http_get(h, HTTP_X_LYSS_STRICT), STR("1"));
     if (r->dialect != DIALECT_ANTHROPIC)
         return;

@@ -42,6 +42,7 @@ struct request_plan {
     const char *content_type;        /* of a passthrough's answer */
     bool strict;                     /* what cannot be carried is refused */
     struct str anthropic_version, anthropic_beta;
+    struct str session;                                         /* x-lyss-session */
     struct iovec iov[2 * (EDIT_IOV_MAX(OPENAI_EDITS_MAX) + 1)]; /* request, and room to send it */
     uint8_t key_digest[32];
     struct tried tried[TRIED_MAX];

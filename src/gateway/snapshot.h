@@ -8,6 +8,7 @@
 #define LYSS_GATEWAY_SNAPSHOT_H
 
 #include "core/map.h"
+#include "gateway/appraise.h"
 #include "gateway/balance/balance.h"
 #include "gateway/channel.h"
 #include "llm/model_catalogue.h"
@@ -31,6 +32,8 @@ struct route {
     struct str name;
     bool glob;
     const struct balance *algorithm;
+    enum affinity_kind affinity;
+    const struct balance_objective *objective; /* NULL: the default */
     struct candidate *candidates;
     unsigned n;
     unsigned inactive; /* channels of the row that are not to be used now */

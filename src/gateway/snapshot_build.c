@@ -365,11 +365,30 @@ static struct channel *channel_of(const struct tenant *t, int64_t id)
     return NULL;
 }
 
+static const struct balance_objective *objective_of(struct snapshot *s, const struct route_row *row)
+{
+    struct balance_objective *o = arena_alloc(&s->arena, sizeof *o);
+    if (o)
+        *o = (struct balance_objective){
+            .success = (float)row->weigh_success / 100,
+            .ttft = (float)row->weigh_ttft / 100,
+            .rate = (float)row->weigh_rate / 100,
+            .price = (float)row->weigh_price / 100,
+            .headroom = (float)row->weigh_headroom / 100,
+        };
+    return o;
+}
+
 /* Replaces the implicit route of the row's name and aliases. */
 static enum err add_route(const struct snapshot_source *from, struct snapshot *s, struct tenant *t,
                           const struct route_row *row)
 {
-    struct route proto = {.id = row->row.id, .algorithm = balance_find(row->algorithm)};
+    struct route proto = {.id = row->row.id,
+                          .algorithm = balance_find(row->algorithm),
+                          .affinity = affinity_parse(row->affinity),
+                          .objective = objective_of(s, row)};
+    if (!proto.objective)
+        return ERR_NOMEM;
     if (!proto.algorithm)
         proto.algorithm = balance_default();
     proto.candidates = arena_zalloc(&s->arena, (row->n_candidates + 1) * sizeof *proto.candidates);

@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "core/map.h"
+#include "gateway/balance/affinity.h"
 #include "gateway/browser.h"
 #include "gateway/cells.h"
 #include "gateway/metrics.h"
@@ -64,6 +65,7 @@ struct gateway {
     struct gateway_settings settings;
     struct worker *workers[WORKERS_MAX];
     struct cells *cells;
+    struct affinity affinity;
     struct journal *journal;
     const struct model_catalogue *catalogue; /* stays as long as the process serves */
     struct guard guard;

@@ -33,7 +33,10 @@
     X(CONTENT, "content")                                                                          \
     X(REQUESTS, "requests")                                                                        \
     X(SYSTEM_INSTRUCTION, "systemInstruction")                                                     \
-    X(GENERATION_CONFIG, "generationConfig")
+    X(GENERATION_CONFIG, "generationConfig")                                                       \
+    X(PROMPT_CACHE_KEY, "prompt_cache_key")                                                        \
+    X(USER, "user")                                                                                \
+    X(METADATA, "metadata")
 
 enum openai_field {
 #define X(field, name) FIELD_##field,

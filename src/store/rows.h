@@ -136,11 +136,25 @@ enum column_check {
     X(TEXT, status, "status", "active", WORDS, 0, 0, "active|inactive|disabled|maintenance",       \
       "only active channels are picked; maintenance is still probed")
 
+#define ROUTE_ALGORITHMS                                                                           \
+    "weighted_random|round_robin|least_connections|best_performance|adaptive|lowest_cost|"         \
+    "consistent_hash"
 #define ROUTE_COLUMNS(X)                                                                           \
     X(TEXT, name, "name", NULL, MODEL, 1, 256, NULL, "model name or glob that callers ask for")    \
     X(LIST, aliases, "alias", "", MODEL, 1, 256, NULL, "other name for it")                        \
-    X(TEXT, algorithm, "algorithm", "weighted_random", WORDS, 0, 0, "weighted_random|round_robin", \
+    X(TEXT, algorithm, "algorithm", "weighted_random", WORDS, 0, 0, ROUTE_ALGORITHMS,              \
       "how one of several channels is chosen")                                                     \
+    X(TEXT, affinity, "affinity", "none", WORDS, 0, 0, "none|session|prefix",                      \
+      "what goes where it went before, if that will do: a caller's conversation, or prompts "      \
+      "that begin alike")                                                                          \
+    X(INT, weigh_success, "weigh-success", "100", RANGE, 0, 1000, NULL,                            \
+      "how much calls that fail count to `adaptive`, in percent")                                  \
+    X(INT, weigh_ttft, "weigh-ttft", "100", RANGE, 0, 1000, NULL,                                  \
+      "the same of the time to the first token")                                                   \
+    X(INT, weigh_rate, "weigh-rate", "50", RANGE, 0, 1000, NULL, "… of the output rate")           \
+    X(INT, weigh_price, "weigh-price", "100", RANGE, 0, 1000, NULL, "… of the price")              \
+    X(INT, weigh_headroom, "weigh-headroom", "100", RANGE, 0, 1000, NULL,                          \
+      "… of what the channel's limits leave")                                                      \
     X(TEXT, status, "status", "active", WORDS, 0, 0, "active|inactive", "inactive: as if not there")
 
 /* ---- the structs --------------------------------------------------------- */

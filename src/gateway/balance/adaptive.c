@@ -100,4 +100,4 @@ static unsigned pick(struct balance_state *state, const struct balance_ask *ask,
     return chosen;
 }
 
-const struct balance balance_adaptive = {"adaptive", false, pick};
+const struct balance balance_adaptive = {.name = "adaptive", .priced = true, .pick = pick};

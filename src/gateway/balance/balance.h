@@ -45,6 +45,8 @@ struct balance_state {
 struct balance {
     const char *name;
     bool stateful;
+    bool priced; /* looks at price or headroom */
+    bool hashed; /* looks at the hash */
     /* Index of the chosen one; n is 1 … BALANCE_MAX. state is NULL for stateless algorithms. */
     unsigned (*pick)(struct balance_state *state, const struct balance_ask *ask,
                      const struct contender *c, unsigned n);

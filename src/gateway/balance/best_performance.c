@@ -36,4 +36,4 @@ static unsigned pick(struct balance_state *state, const struct balance_ask *ask,
     return chosen;
 }
 
-const struct balance balance_best_performance = {"best_performance", false, pick};
+const struct balance balance_best_performance = {.name = "best_performance", .pick = pick};

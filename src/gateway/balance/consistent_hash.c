@@ -38,4 +38,5 @@ static unsigned pick(struct balance_state *state, const struct balance_ask *ask,
     return chosen;
 }
 
-const struct balance balance_consistent_hash = {"consistent_hash", false, pick};
+const struct balance balance_consistent_hash = {
+    .name = "consistent_hash", .hashed = true, .pick = pick};

@@ -24,4 +24,4 @@ static unsigned pick(struct balance_state *state, const struct balance_ask *ask,
     return chosen;
 }
 
-const struct balance balance_least_connections = {"least_connections", false, pick};
+const struct balance balance_least_connections = {.name = "least_connections", .pick = pick};

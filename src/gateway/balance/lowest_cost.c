@@ -38,4 +38,4 @@ static unsigned pick(struct balance_state *state, const struct balance_ask *ask,
     return chosen;
 }
 
-const struct balance balance_lowest_cost = {"lowest_cost", false, pick};
+const struct balance balance_lowest_cost = {.name = "lowest_cost", .priced = true, .pick = pick};

@@ -37,4 +37,4 @@ static unsigned pick(struct balance_state *state, const struct balance_ask *ask,
     return chosen;
 }
 
-const struct balance balance_round_robin = {"round_robin", true, pick};
+const struct balance balance_round_robin = {.name = "round_robin", .stateful = true, .pick = pick};

@@ -22,4 +22,4 @@ static unsigned pick(struct balance_state *state, const struct balance_ask *ask,
     return n - 1;
 }
 
-const struct balance balance_weighted_random = {"weighted_random", false, pick};
+const struct balance balance_weighted_random = {.name = "weighted_random", .pick = pick};

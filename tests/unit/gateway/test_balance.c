@@ -9,6 +9,7 @@
 
 #include "core/rng.h"
 #include "gateway/balance/affinity.h"
+#include "store/rows.h"
 
 #define NOW 1000
 
@@ -470,6 +471,35 @@ static void names_are_found(void **state)
     assert_ptr_equal(balance_default(), balance_find(STR("weighted_random")));
 }
 
+static void routes_know_every_algorithm(void **state)
+{
+    struct str rest = str_c(thing_column(&thing_route, STR("algorithm"))->words), word;
+    unsigned words = 0, rows = 0;
+    while (str_split(&rest, '|', &word)) {
+        assert_non_null(balance_find(word));
+        words++;
+    }
+    while (balance_at(rows))
+        rows++;
+    assert_int_equal(words, rows);
+}
+
+static void the_objective_of_a_new_route_is_the_default(void **state)
+{
+    const struct balance_objective *o = &balance_objective_default;
+    const struct {
+        const char *flag;
+        float v;
+    } rows[] = {{"weigh-success", o->success},
+                {"weigh-ttft", o->ttft},
+                {"weigh-rate", o->rate},
+                {"weigh-price", o->price},
+                {"weigh-headroom", o->headroom}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_int_equal(atoi(thing_column(&thing_route, str_c(rows[i].flag))->dflt),
+                         (int)(rows[i].v * 100));
+}
+
 static void every_algorithm_takes_any_number(void **state)
 {
     for (unsigned b = 0; balance_at(b); b++)
@@ -520,6 +550,8 @@ int main(void)
         cmocka_unit_test(affinity_returns_to_where_it_was),
         cmocka_unit_test(affinity_is_no_veto),
         cmocka_unit_test(names_are_found),
+        cmocka_unit_test(routes_know_every_algorithm),
+        cmocka_unit_test(the_objective_of_a_new_route_is_the_default),
         cmocka_unit_test(every_algorithm_takes_any_number),
         cmocka_unit_test(hashes_are_the_same_in_every_process),
     };

@@ -187,8 +187,10 @@ static void another_tenants_things_are_not_found(void **state)
                         .last_used_ms = ROW_NULL,
                         .revoked_ms = ROW_NULL};
     OK(repo_key_add(db, one, &k, &info));
-    struct route_row r = {
-        .name = STR("m"), .algorithm = STR("round_robin"), .status = STR("active")};
+    struct route_row r = {.name = STR("m"),
+                          .algorithm = STR("round_robin"),
+                          .affinity = STR("none"),
+                          .status = STR("active")};
     OK(repo_route_add(db, one, &r, &info));
     assert_int_equal(repo_channel_get(db, two, c.row.id, &arena, &c, &info), ERR_NOT_FOUND);
     assert_int_equal(repo_channel_find(db, two, STR("a"), &arena, &c, &info), ERR_NOT_FOUND);
@@ -245,8 +247,10 @@ static void routes_carry_candidates_and_go_with_channels(void **state)
     struct channel_row a = channel("a"), b = channel("b");
     OK(repo_channel_add(db, one, &a, &info));
     OK(repo_channel_add(db, one, &b, &info));
-    struct route_row r = {
-        .name = STR("m"), .algorithm = STR("round_robin"), .status = STR("active")};
+    struct route_row r = {.name = STR("m"),
+                          .algorithm = STR("round_robin"),
+                          .affinity = STR("none"),
+                          .status = STR("active")};
     OK(repo_route_add(db, one, &r, &info));
     struct route_candidate c[] = {
         {.channel_id = b.row.id, .upstream = STR("u"), .priority = 4, .weight = ROW_NULL},
