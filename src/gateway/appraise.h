@@ -1,5 +1,5 @@
 /* appraise: what of a request and of a channel goes into the choice: what the request belongs to,
- * as a hash, and what it will cost there.
+ * as a hash, and what the channel's limits leave.
  *
  * Pure; any thread. */
 #ifndef LYSS_GATEWAY_APPRAISE_H

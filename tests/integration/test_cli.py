@@ -10,7 +10,7 @@ import pytest
 from lib.lyss import BAD_LINES, BIN
 
 GROUPS = ("provider", "channel", "route", "tenant", "user", "key")
-COMMANDS = ("serve", "dev", "check", "migrate", "model", "usage", *GROUPS)
+COMMANDS = ("serve", "dev", "check", "migrate", "model", "simulate", "usage", *GROUPS)
 SECRET = "sk-canary-of-the-command-line-0042"
 CHANNEL = ("--provider", "openai-compatible", "--base-url", "http://127.0.0.1:9/v1", "--model", "m")
 
