@@ -176,6 +176,7 @@ static int setup_all(void **state)
     struct err_info info;
     clock_init();
     signal(SIGPIPE, SIG_IGN);
+    gateway.catalogue = model_catalogue_builtin();
     gateway.settings = (struct gateway_settings){.workers = 1,
                                                  .max_body_bytes = 8 << 20,
                                                  .max_held_bytes = 1 << 20,
