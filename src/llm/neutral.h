@@ -211,7 +211,7 @@ void neutral_merge(struct neutral_request *r);
 /* Gives each TOOL_RESULT the name of the call with its id; one without a call keeps no name. */
 void neutral_link(struct neutral_request *r);
 /* A call's arguments as JSON object text: "{}" for none; what is no object becomes
- * {"arguments": "<as it was>"}. Uses the thread's json_parse tape. */
+ * {"arguments": "<as it was>"}. */
 struct str neutral_args_object(struct str args, struct arena *a);
 /* A raw number; false: empty or not a number. */
 bool neutral_number(struct str raw, double *out);
