@@ -40,6 +40,10 @@ static const struct rule {
      FAULT_CONTEXT},
     {ANY, NULL, "invalid_request_error", "exceed context limit", ERR_UPSTREAM_REQUEST, GIVEN,
      FAULT_CONTEXT},
+    {400, 422, NULL, NULL, "exceeds the maximum number of tokens", ERR_UPSTREAM_REQUEST, GIVEN,
+     FAULT_CONTEXT},
+    /* Google: the account's country, or no billing */
+    {400, 400, NULL, "FAILED_PRECONDITION", NULL, ERR_UPSTREAM_KEY, 502, 0},
     {ANY, NULL, "content_policy_violation", NULL, ERR_UPSTREAM_REQUEST, GIVEN, FAULT_POLICY},
     {ANY, NULL, "content_filter", NULL, ERR_UPSTREAM_REQUEST, GIVEN, FAULT_POLICY},
     {429, 429, NULL, NULL, NULL, ERR_UPSTREAM_THROTTLE, 429, 0},
@@ -59,6 +63,13 @@ static const struct rule {
     {0, 0, NULL, "invalid_request_error", NULL, ERR_UPSTREAM_REQUEST, GIVEN, 0},
     {0, 0, NULL, "invalid_prompt", NULL, ERR_UPSTREAM_REQUEST, GIVEN, 0},
     {0, 0, NULL, "model_not_found", NULL, ERR_UPSTREAM_REQUEST, 404, 0},
+    {0, 0, NULL, "INVALID_ARGUMENT", NULL, ERR_UPSTREAM_REQUEST, GIVEN, 0},
+    {0, 0, NULL, "NOT_FOUND", NULL, ERR_UPSTREAM_REQUEST, 404, 0},
+    {0, 0, NULL, "UNAUTHENTICATED", NULL, ERR_UPSTREAM_KEY, 502, 0},
+    {0, 0, NULL, "PERMISSION_DENIED", NULL, ERR_UPSTREAM_KEY, 502, 0},
+    {0, 0, NULL, "RESOURCE_EXHAUSTED", NULL, ERR_UPSTREAM_THROTTLE, 429, 0},
+    {0, 0, NULL, "UNAVAILABLE", NULL, ERR_UPSTREAM_ERROR, 503, 0},
+    {0, 0, NULL, "DEADLINE_EXCEEDED", NULL, ERR_UPSTREAM_TIMEOUT, 504, 0},
     {ANY, NULL, NULL, NULL, ERR_UPSTREAM_ERROR, 502, 0},
 };
 
@@ -87,6 +98,36 @@ static void judge(struct fault *f, struct str provider, int status)
         bool own = r->err == ERR_UPSTREAM_REQUEST ? status >= 400 && status <= 499 : status >= 500;
         f->status = own ? status : err_status(r->err);
     }
+}
+
+/* ---- times to wait -------------------------------------------------------- */
+
+#define RETRY_MAX_MS (INT64_C(24) * 3600 * 1000)
+
+/* A decimal number, its fraction counted to the thousandth; × scale. -1: none. */
+static int64_t decimal_ms(struct str s, int64_t scale)
+{
+    struct str whole = s, fraction = STR_NULL;
+    uint64_t v, part = 0;
+    ptrdiff_t dot = str_chr(s, '.');
+    if (dot >= 0) {
+        whole = str_make(s.p, (size_t)dot);
+        fraction = str_from(s, (size_t)dot + 1);
+        if (fraction.n > 3)
+            fraction.n = 3;
+    }
+    if (!str_u64(whole, UINT32_MAX, &v))
+        return -1;
+    if (fraction.n && !str_u64(fraction, 999, &part))
+        return -1;
+    for (size_t i = fraction.n; i < 3; i++)
+        part *= 10;
+    return (int64_t)v * scale + (int64_t)part * scale / 1000;
+}
+
+static int64_t at_most_a_day(int64_t ms)
+{
+    return ms < 0 ? 0 : ms > RETRY_MAX_MS ? RETRY_MAX_MS : ms;
 }
 
 /* ---- reading the error object ------------------------------------------- */
@@ -126,6 +167,38 @@ static void read_object(struct fault *f, const struct json_doc *d, uint32_t erro
     copy_member(d, error, STR("param"), f->param, sizeof f->param);
 }
 
+/* "RESOURCE_EXHAUSTED", quotes and all. */
+static bool is_status_name(struct str raw)
+{
+    for (size_t i = 1; i + 1 < raw.n; i++)
+        if (raw.p[i] != '_' && (raw.p[i] < 'A' || raw.p[i] > 'Z'))
+            return false;
+    return raw.n > 2 && raw.p[0] == '"';
+}
+
+/* Google's errors (https://cloud.google.com/apis/design/errors): code is the HTTP status, status
+ * its name, and details say more: a reason ("API_KEY_INVALID"), when to come back ("34.07s"). The
+ * most telling name takes the place of the number. */
+static void read_google(struct fault *f, const struct json_doc *d, uint32_t error)
+{
+    uint32_t details = json_get(d, error, STR("details"));
+    char delay[32];
+    if (!is_status_name(json_raw(d, json_get(d, error, STR("status")))))
+        return;
+    copy_member(d, error, STR("status"), f->code, sizeof f->code);
+    if (!json_is(d, details, JSON_ARRAY))
+        return;
+    for (uint32_t i = json_child(d, details); i != JSON_NONE; i = json_sibling(d, details, i)) {
+        if (json_is(d, json_get(d, i, STR("reason")), JSON_STRING))
+            copy_member(d, i, STR("reason"), f->code, sizeof f->code);
+        delay[0] = 0;
+        copy_member(d, i, STR("retryDelay"), delay, sizeof delay);
+        size_t n = strlen(delay);
+        if (n > 1 && delay[n - 1] == 's')
+            f->retry_ms = at_most_a_day(decimal_ms(str_make(delay, n - 1), 1000));
+    }
+}
+
 static void clear(struct fault *f)
 {
     f->err = ERR_UPSTREAM_ERROR;
@@ -145,6 +218,7 @@ void fault_from_object(struct fault *f, struct str provider, const struct json_d
     /* Some put the status into code. */
     if (!str_u64(str_c(f->code), 599, &status) || status < 400)
         status = 0;
+    read_google(f, d, error);
     judge(f, provider, (int)status);
 }
 
@@ -158,14 +232,18 @@ void fault_from_response(struct fault *f, struct str provider, int status,
         if (json_is(&d, root, JSON_ARRAY)) /* some wrap it */
             root = json_child(&d, root);
         uint32_t error = json_get(&d, root, STR("error"));
-        read_object(f, &d, error == JSON_NONE ? root : error);
+        error = error == JSON_NONE ? root : error;
+        read_object(f, &d, error);
+        read_google(f, &d, error);
     }
     if (!f->message[0])
         snprintf(f->message, sizeof f->message, "the upstream answered with status %d", status);
     if (status == 529 && !f->type[0]) /* Anthropic's own; its callers know it by this name */
         str_copy(f->type, sizeof f->type, STR("overloaded_error"));
     judge(f, provider, status);
-    f->retry_ms = h ? retry_after_ms(h) : 0;
+    int64_t wait = h ? retry_after_ms(h) : 0;
+    if (wait)
+        f->retry_ms = wait;
 }
 
 void fault_from_err(struct fault *f, enum err err, const struct err_info *info)
@@ -182,29 +260,6 @@ void fault_from_err(struct fault *f, enum err err, const struct err_info *info)
 }
 
 /* ---- Retry-After ---------------------------------------------------------- */
-
-#define RETRY_MAX_MS (INT64_C(24) * 3600 * 1000)
-
-/* A decimal number, its fraction counted to the thousandth; × scale. -1: none. */
-static int64_t decimal_ms(struct str s, int64_t scale)
-{
-    struct str whole = s, fraction = STR_NULL;
-    uint64_t v, part = 0;
-    ptrdiff_t dot = str_chr(s, '.');
-    if (dot >= 0) {
-        whole = str_make(s.p, (size_t)dot);
-        fraction = str_from(s, (size_t)dot + 1);
-        if (fraction.n > 3)
-            fraction.n = 3;
-    }
-    if (!str_u64(whole, UINT32_MAX, &v))
-        return -1;
-    if (fraction.n && !str_u64(fraction, 999, &part))
-        return -1;
-    for (size_t i = fraction.n; i < 3; i++)
-        part *= 10;
-    return (int64_t)v * scale + (int64_t)part * scale / 1000;
-}
 
 /* IMF-fixdate (RFC 9110 5.6.7): "Sun, 06 Nov 1994 08:49:37 GMT". -1: none. */
 static int64_t http_date_s(struct str s)
@@ -237,5 +292,5 @@ int64_t retry_after_ms(const struct fault_headers *h)
         int64_t at = http_date_s(str_trim(h->retry_after));
         ms = at > h->now_s ? (at - h->now_s) * 1000 : 0;
     }
-    return ms > RETRY_MAX_MS ? RETRY_MAX_MS : ms;
+    return at_most_a_day(ms);
 }

@@ -6,7 +6,7 @@ const struct dialect_row *dialect_of(enum dialect d)
     static const struct dialect_row *const table[DIALECT_COUNT] = {
         [DIALECT_OPENAI] = &dialect_openai,
         [DIALECT_ANTHROPIC] = &dialect_anthropic,
-        [DIALECT_GEMINI] = &dialect_openai,
+        [DIALECT_GEMINI] = &dialect_gemini,
     };
     return table[d];
 }

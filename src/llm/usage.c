@@ -3,7 +3,8 @@
  * OpenAI counts cached, cache-writing and audio tokens within the prompt, and
  * reasoning and audio within the completion.  Each part is taken out of what is
  * left of its total, so that the counters always sum up to it.  Anthropic counts
- * cached and cache-writing tokens beside the input. */
+ * cached and cache-writing tokens beside the input; Gemini counts thoughts beside
+ * the candidates, and what its own tools read beside the prompt. */
 #include "llm/usage.h"
 
 uint64_t usage_input_tokens(const struct usage *u)
@@ -108,5 +109,38 @@ bool usage_read_anthropic(const struct json_doc *d, uint32_t obj, struct usage *
         thought = u->out_reasoning;
     u->out_reasoning = carve(&out, thought);
     u->out_text = out;
+    return true;
+}
+
+/* Tokens of one modality in a list of {"modality":"AUDIO","tokenCount":3}. */
+static uint32_t modality(const struct json_doc *d, uint32_t list, struct str name)
+{
+    uint32_t n = 0;
+    if (json_is(d, list, JSON_ARRAY))
+        for (uint32_t i = json_child(d, list); i != JSON_NONE; i = json_sibling(d, list, i))
+            if (json_string_is(d, json_get(d, i, STR("modality")), name))
+                n = count_or_zero(d, i, STR("tokenCount"));
+    return n;
+}
+
+bool usage_read_gemini(const struct json_doc *d, uint32_t obj, struct usage *out)
+{
+    const struct str audio = STR("AUDIO");
+    uint32_t prompt = 0, tool = 0, gen = 0, thoughts = 0;
+    bool any = count(d, obj, STR("promptTokenCount"), &prompt);
+    any = count(d, obj, STR("toolUsePromptTokenCount"), &tool) || any;
+    any = count(d, obj, STR("candidatesTokenCount"), &gen) || any;
+    any = count(d, obj, STR("thoughtsTokenCount"), &thoughts) || any;
+    if (!any)
+        return false;
+    uint32_t heard = modality(d, json_get(d, obj, STR("promptTokensDetails")), audio);
+    uint32_t cached = modality(d, json_get(d, obj, STR("cacheTokensDetails")), audio);
+    struct usage u = {.out_reasoning = thoughts};
+    u.cache_read = carve(&prompt, count_or_zero(d, obj, STR("cachedContentTokenCount")));
+    u.audio_in = carve(&prompt, heard > cached ? heard - cached : 0);
+    u.in_uncached = prompt > UINT32_MAX - tool ? UINT32_MAX : prompt + tool;
+    u.audio_out = carve(&gen, modality(d, json_get(d, obj, STR("candidatesTokensDetails")), audio));
+    u.out_text = gen;
+    *out = u;
     return true;
 }

@@ -36,6 +36,9 @@ bool usage_is_zero(const struct usage *u);
  * parts larger than their total are cut to it. A member that is absent leaves zero.
  * False, and *out untouched: obj is no object, or holds none of the totals. */
 bool usage_read_openai(const struct json_doc *d, uint32_t obj, struct usage *out);
+/* Reads a Gemini `usageMetadata` object. The prompt holds cached tokens; tokens of tool use are
+ * beside it; candidates and thoughts are the output. Same rules. */
+bool usage_read_gemini(const struct json_doc *d, uint32_t obj, struct usage *out);
 
 /* Reads an Anthropic `usage` object into *u. Its counters are disjoint but for output_tokens, which
  * includes thinking. In a stream they are cumulative and some events leave some out, so only what
