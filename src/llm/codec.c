@@ -6,6 +6,8 @@ const struct codec *codec_of(enum llm_op op)
     static const struct codec *const table[OP_COUNT] = {
         [OP_MESSAGES] = &codec_messages,
         [OP_COUNT_TOKENS] = &codec_count_tokens,
+        [OP_GENERATE] = &codec_generate,
+        [OP_GEMINI_COUNT] = &codec_gemini_count,
     };
     return table[op];
 }
