@@ -72,6 +72,12 @@ enum breaker_state breaker_look(struct breaker *b, uint64_t now_ms, uint64_t *wa
     return state_of(word);
 }
 
+bool breaker_stale(struct breaker *b, uint64_t now_ms, uint64_t ms)
+{
+    uint64_t word = atomic_load(&b->word);
+    return state_of(word) == BREAKER_CLOSED || now_ms >= at_of(word) + ms;
+}
+
 bool breaker_enter(struct breaker *b, uint64_t now_ms, uint64_t *ticket,
                    struct breaker_change *change)
 {
@@ -132,4 +138,11 @@ void breaker_trip(struct breaker *b, uint64_t now_ms, struct breaker_change *cha
     *change = (struct breaker_change){state_of(word), state_of(word), 0};
     if (state_of(word) != BREAKER_OPEN || now_ms >= at_of(word))
         open_it(b, word, now_ms, change);
+}
+
+void breaker_clear(struct breaker *b)
+{
+    tally_clear(&b->calls);
+    atomic_store(&b->streak, 0);
+    atomic_store(&b->word, 0);
 }

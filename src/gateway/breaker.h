@@ -42,6 +42,8 @@ struct breaker_change {
 const char *breaker_state_name(enum breaker_state s); /* "closed", "open", "half_open" */
 /* Where it stands. *wait_ms (may be NULL): how long until a call may pass; 0: now. */
 enum breaker_state breaker_look(struct breaker *b, uint64_t now_ms, uint64_t *wait_ms);
+/* Is it closed, or was a call free to pass for at least ms already? */
+bool breaker_stale(struct breaker *b, uint64_t now_ms, uint64_t ms);
 /* May a call pass now? Then *ticket is for breaker_report or breaker_forget. */
 bool breaker_enter(struct breaker *b, uint64_t now_ms, uint64_t *ticket,
                    struct breaker_change *change);
@@ -52,5 +54,8 @@ void breaker_report(struct breaker *b, uint64_t ticket, bool ok, uint64_t now_ms
 void breaker_forget(struct breaker *b, uint64_t ticket, uint64_t now_ms);
 /* Opens it (or keeps it open) whatever was counted: one failure was proof enough. */
 void breaker_trip(struct breaker *b, uint64_t now_ms, struct breaker_change *change);
+
+/* As new. */
+void breaker_clear(struct breaker *b);
 
 #endif

@@ -34,34 +34,53 @@ static struct model_cell *known(struct credential_cell *c, uint64_t model)
             atomic_load_explicit(&c->models[(model + i) % GATE_MODELS], memory_order_acquire);
         if (!m)
             return NULL;
-        if (m->model == model)
+        if (atomic_load_explicit(&m->model, memory_order_relaxed) == model)
             return m;
     }
     return &c->rest;
 }
 
-static struct model_cell *made(struct credential_cell *c, uint64_t model, const char *name)
+/* Makes m the cell of another model; false: somebody else was first. */
+static bool take_over(struct credential_cell *c, struct model_cell *m, uint64_t model,
+                      uint64_t now_ms)
 {
-    struct model_cell *fresh = NULL;
-    for (unsigned i = 0; i < PROBES_MAX; i++) {
+    uint64_t was = atomic_load(&m->model);
+    if (!breaker_stale(&m->breaker, now_ms, GATE_MODEL_STALE_MS) ||
+        !atomic_compare_exchange_strong(&m->model, &was, model))
+        return false;
+    if (breaker_look(&m->breaker, now_ms, NULL) != BREAKER_CLOSED)
+        atomic_fetch_sub(&c->channel->gate.open, 1);
+    breaker_clear(&m->breaker);
+    atomic_store(&m->requests.until_ms, 0);
+    atomic_store(&m->tokens.until_ms, 0);
+    return true;
+}
+
+static struct model_cell *made(struct credential_cell *c, uint64_t model, uint64_t now_ms)
+{
+    struct model_cell *fresh = NULL, *hit = NULL;
+    for (unsigned i = 0; i < PROBES_MAX && !hit; i++) {
         _Atomic(struct model_cell *) *slot = &c->models[(model + i) % GATE_MODELS];
         struct model_cell *m = atomic_load_explicit(slot, memory_order_acquire);
-        if (!m) {
-            if (!fresh && !(fresh = mem_zalloc(sizeof *fresh)))
-                return &c->rest;
-            fresh->model = model;
-            str_copy(fresh->name, sizeof fresh->name, str_c(name));
-            if (atomic_compare_exchange_strong_explicit(slot, &m, fresh, memory_order_acq_rel,
-                                                        memory_order_acquire))
-                return fresh;
+        if (!m && !fresh) {
+            fresh = mem_zalloc(sizeof *fresh);
+            if (fresh)
+                atomic_init(&fresh->model, model);
         }
-        if (m->model == model) {
-            mem_free(fresh);
-            return m;
-        }
+        if (!m && fresh &&
+            atomic_compare_exchange_strong_explicit(slot, &m, fresh, memory_order_acq_rel,
+                                                    memory_order_acquire))
+            return fresh;
+        if (m && atomic_load(&m->model) == model)
+            hit = m;
     }
     mem_free(fresh);
-    return &c->rest;
+    for (unsigned i = 0; i < PROBES_MAX && !hit; i++) {
+        struct model_cell *m = atomic_load(&c->models[(model + i) % GATE_MODELS]);
+        if (m && take_over(c, m, model, now_ms))
+            hit = m;
+    }
+    return hit ? hit : &c->rest;
 }
 
 void gate_release(struct credential_cell *c)
@@ -91,7 +110,7 @@ static void told(struct credential_cell *c, const char *model, const struct brea
 static void outcome(struct gate_pass *p, bool ok, uint64_t now_ms)
 {
     struct credential_cell *c = p->credential;
-    struct model_cell *m = ok ? known(c, p->model) : made(c, p->model, p->name);
+    struct model_cell *m = ok ? known(c, p->model) : made(c, p->model, now_ms);
     struct breaker_change change;
     if (!m)
         return;
@@ -154,7 +173,7 @@ void gate_limits(struct gate_pass *p, const struct ratelimit *r, uint64_t now_ms
 {
     if (!p->credential || (r->requests.left < 0 && r->tokens.left < 0))
         return;
-    struct model_cell *m = made(p->credential, p->model, p->name);
+    struct model_cell *m = made(p->credential, p->model, now_ms);
     if (m == &p->credential->rest)
         return; /* of several models: it would fit none */
     quota_set(&m->requests, &r->requests, now_ms);
@@ -350,7 +369,7 @@ static void refused(struct gate_pass *p, const struct fault *f, uint64_t now_ms)
 {
     struct breaker_change change;
     if (f->kind & FAULT_MAPPING) {
-        breaker_trip(&made(p->credential, p->model, p->name)->breaker, now_ms, &change);
+        breaker_trip(&made(p->credential, p->model, now_ms)->breaker, now_ms, &change);
         told(p->credential, p->name, &change);
     } else {
         put_aside(p->credential, f, now_ms);
@@ -394,6 +413,8 @@ void gate_leave(struct gate_pass *p, int verdict, int64_t tokens, uint64_t now_m
     atomic_fetch_sub(&g->under_way, 1);
     if (p->tpm)
         limit_settle(&g->tpm, p->tokens, tokens, now_ms);
+    if (verdict)
+        atomic_store_explicit(&c->heard_ms, now_ms, memory_order_relaxed);
     if (verdict > 0)
         proved(c, now_ms);
     if (p->taught)
@@ -409,6 +430,7 @@ void gate_leave(struct gate_pass *p, int verdict, int64_t tokens, uint64_t now_m
 void gate_checked(struct credential_cell *c, const struct fault *f, bool ok, uint64_t now_ms)
 {
     struct breaker_change change;
+    atomic_store_explicit(&c->heard_ms, now_ms, memory_order_relaxed);
     if (ok) {
         proved(c, now_ms);
         atomic_store(&c->aside_until_ms, 0);
@@ -423,7 +445,7 @@ void gate_checked(struct credential_cell *c, const struct fault *f, bool ok, uin
         if (!m || breaker_look(&m->breaker, now_ms, NULL) != BREAKER_CLOSED)
             continue;
         breaker_report(&m->breaker, atomic_load(&m->breaker.word), false, now_ms, &change);
-        told(c, m->name, &change);
+        told(c, "", &change);
     }
 }
 

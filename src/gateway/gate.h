@@ -6,7 +6,8 @@
  * put aside), and of each model of a credential (breaker, what the upstream says
  * is left).  They outlive snapshots (gateway/cells.h).  A model gets a cell when
  * there is something to remember: at the first failure, or the first header
- * about limits; a credential has GATE_MODELS of them, further models share one.
+ * about limits; a credential has GATE_MODELS of them, and a model that needs
+ * one takes that of another whose breaker is closed, or was opened long ago.
  *
  * Failure classes: `server` counts in the breaker; `throttle` lets the
  * credential cool down until Retry-After (or for a moment, growing, at most
@@ -25,6 +26,7 @@
 #include "llm/ratelimit.h"
 
 #define GATE_MODELS         64
+#define GATE_MODEL_STALE_MS 60000  /* open, but nobody has asked for it for so long */
 #define GATE_COOL_MS        200    /* after a 429 that names no time; doubles … */
 #define GATE_COOL_MAX_MS    800    /* … up to this */
 #define GATE_COOL_TOLD_MS   600000 /* the longest Retry-After that is believed */
@@ -45,8 +47,7 @@ struct gate_quota {
 };
 
 struct model_cell {
-    uint64_t model; /* gate_model() of its name */
-    char name[64];
+    _Atomic uint64_t model; /* gate_model() of its name */
     struct breaker breaker;
     struct gate_quota requests, tokens;
 };
@@ -58,8 +59,10 @@ struct credential_cell {
     _Atomic uint64_t cool_until_ms, aside_until_ms;
     _Atomic uint32_t throttled, refused; /* in a row */
     _Atomic uint64_t proved_ms;          /* it last worked; 0: never */
+    _Atomic uint64_t heard_ms;           /* anything was last learned of it; 0: never */
     _Atomic uint64_t checked_ms;         /* a health check last began; 0: never */
-    struct model_cell rest;              /* of models beyond GATE_MODELS */
+    _Atomic uint32_t last_check;         /* enum probe_kind + 1; 0: none */
+    struct model_cell rest;              /* of models that find all taken and open */
     _Atomic(struct model_cell *) models[GATE_MODELS];
 };
 
