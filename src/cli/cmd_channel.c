@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "cli/channel_test.h"
 #include "cli/print.h"
 #include "cli/secret_input.h"
 #include "llm/provider.h"
@@ -233,6 +234,8 @@ static const struct verb verbs[] = {
      set},
     {"list", "list the tenant's channels", 0, list},
     {"show", "print one in full", VERB_NAMED, show},
+    {"test", "ask its upstream for a sign of life, with each credential; exit status 1: it failed",
+     VERB_NAMED | VERB_OPTIONS, channel_test},
     {"rm", "remove a channel and its credentials", VERB_NAMED, rm},
     {0}};
 
@@ -246,7 +249,9 @@ const struct group group_channel = {
         "  lyss channel set main --priority 5 --weight 300 --ttft-timeout 20000\n"
         "  lyss channel set main --add-credential --credential-file second.key\n"
         "  lyss channel set main --status maintenance\n"
-        "  lyss channel list --json\n",
+        "  lyss channel list --json\n"
+        "  lyss channel test main\n"
+        "  lyss channel test main --model gpt-4o\n",
     .of_tenant = true,
     .options = options,
     .verbs = verbs,

@@ -246,6 +246,8 @@ int group_run(const struct group *g, int argc, char **argv)
             e = print_out(&c.out, &info);
         if (e)
             status = cli_failed(e, &info, g->thing, command);
+        else
+            status = c.status;
     }
     if (c.out.p)
         explicit_bzero(c.out.p, c.out.cap); /* it may have held a new key */

@@ -23,6 +23,7 @@ struct call {
     int64_t tenant;
     struct str name; /* of the thing; empty where the verb takes none */
     struct buf out;  /* what goes to stdout */
+    int status;      /* exit status of a verb that was carried out */
     struct err_info *info;
     union {
         struct row row;

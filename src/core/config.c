@@ -339,3 +339,16 @@ int64_t config_memory_budget_bytes(const struct config *c)
         return c->memory_budget;
     return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 4;
 }
+
+struct str config_join(const struct config_list *list, char *out, size_t cap)
+{
+    size_t n = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        int k = snprintf(out + n, cap - n, "%s%.*s", n ? "," : "", STR_FMT(list->items[i]));
+        if (k < 0 || (size_t)k >= cap - n)
+            break;
+        n += (size_t)k;
+    }
+    return str_make(out, n);
+}

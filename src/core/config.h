@@ -110,4 +110,7 @@ bool config_split_address(struct str s, struct str *host, uint16_t *port);
 void config_env_example(struct buf *out);
 void config_markdown(struct buf *out);
 
+/* "a,b,c", NUL-terminated; items that do not fit are left out. */
+struct str config_join(const struct config_list *list, char *out, size_t cap);
+
 #endif

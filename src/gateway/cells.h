@@ -9,6 +9,7 @@
 
 #include "core/err.h"
 #include "gateway/gate.h"
+#include "gateway/health.h"
 #include "gateway/vitals.h"
 
 /* What a channel is doing and has done. */
@@ -18,6 +19,10 @@ struct channel_cell {
     struct vitals vitals; /* for balancing and health */
     struct channel_gate gate;
     _Atomic(struct credential_cell *) credentials; /* all that it has ever had */
+    _Atomic uint32_t health, health_turn;          /* enum health; the checker's round */
+    struct health_history history;
+    struct health_times ttft, total;
+    _Atomic int64_t upstream_open; /* connections */
     _Atomic uint64_t requests, errors, in_tokens, out_tokens;
     _Atomic uint64_t last_ok_ms, last_error_ms; /* monotonic; 0: never */
 };

@@ -48,19 +48,6 @@ struct control {
 
 /* ---- settings --------------------------------------------------------------------- */
 
-static struct str join(const struct config_list *list, char *out, size_t cap)
-{
-    size_t n = 0;
-    out[0] = 0;
-    for (size_t i = 0; i < list->n; i++) {
-        int k = snprintf(out + n, cap - n, "%s%.*s", n ? "," : "", STR_FMT(list->items[i]));
-        if (k < 0 || (size_t)k >= cap - n)
-            break;
-        n += (size_t)k;
-    }
-    return str_make(out, n);
-}
-
 static void take_settings(struct gateway_settings *s, const struct config *c)
 {
     static const char *const environments[] = {"development", "staging", "production"};
@@ -85,6 +72,8 @@ static void take_settings(struct gateway_settings *s, const struct config *c)
         .attempts_max = (uint32_t)c->attempts_max,
         .retry_wall_ms = (uint32_t)c->retry_wall_ms,
         .retry_backoff_ms = (uint32_t)c->retry_backoff_ms,
+        .health_interval_ms = (uint32_t)c->health_interval_ms,
+        .health_timeout_ms = (uint32_t)c->health_timeout_ms,
         .stop_ms = (uint32_t)c->stop_timeout_ms,
         .reserve_output_default = (uint32_t)c->reserve_output_default,
         .log_requests = c->log_requests == LOG_REQUESTS_ALL,
@@ -99,7 +88,7 @@ static enum err take_networks(const struct config_list *list, struct cidr_list *
                               struct err_info *info)
 {
     char text[4096];
-    return cidr_list_parse(join(list, text, sizeof text), out, info);
+    return cidr_list_parse(config_join(list, text, sizeof text), out, info);
 }
 
 /* Inbound and upstream connections share one budget of descriptors: all there are. */
@@ -326,6 +315,8 @@ static enum err start_workers(struct control *c, struct err_info *info)
             e = demo_new(&g->workers[i]->demo, g->workers[i]->loop);
         atomic_init(&c->beats[i].answered, true);
     }
+    if (!e && !(g->workers[0]->checker = checker_new(g->workers[0])))
+        e = ERR_NOMEM;
     for (unsigned i = 0; i < g->settings.workers && !e; i++)
         e = worker_start(g->workers[i], fds[i], info);
     return e;
@@ -348,7 +339,7 @@ static enum err start_all(struct control *c, const struct control_options *o, st
     g->pepper = vault_pepper(o->vault);
     g->started_ms = clock_wall_ms();
     g->hosts = dns_hosts_new("/etc/hosts");
-    join(&cfg->dns_servers, c->dns_servers, sizeof c->dns_servers);
+    config_join(&cfg->dns_servers, c->dns_servers, sizeof c->dns_servers);
     g->dns_servers = c->dns_servers[0] ? c->dns_servers : NULL;
     g->cells = cells_new();
     enum err e = g->cells && g->hosts ? ERR_OK : ERR_NOMEM;

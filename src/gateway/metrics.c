@@ -1,6 +1,7 @@
 /* metrics: the process's numbers in the Prometheus text format. */
 #include "gateway/metrics.h"
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/metrics_text.h"
 #include "gateway/worker.h"
@@ -104,12 +105,40 @@ static void put_channel(struct channel_cell *cell, void *ctx)
     metrics_text_u64(p->b, p->name, l, 1, atomic_load(v));
 }
 
+/* Of channels that are to be used; unknown counts as healthy. */
 static void put_health(struct channel_cell *cell, void *ctx)
+{
+    static const double values[] = {0, 1, 1, 0.5, 0};
+    struct channel_pass *p = ctx;
+    struct metrics_label l[] = {LABEL("channel", str_c(cell->name))};
+    uint32_t h = atomic_load(&cell->health);
+    if (h != HEALTH_NONE)
+        metrics_text_f64(p->b, p->name, l, 1, values[h]);
+}
+
+static void put_success(struct channel_cell *cell, void *ctx)
 {
     struct channel_pass *p = ctx;
     struct metrics_label l[] = {LABEL("channel", str_c(cell->name))};
-    uint64_t ok = atomic_load(&cell->requests), bad = atomic_load(&cell->errors);
-    metrics_text_f64(p->b, p->name, l, 1, ok + bad ? (double)ok / (double)(ok + bad) : 1);
+    metrics_text_f64(p->b, p->name, l, 1, vitals_success(&cell->vitals, clock_mono_ms()));
+}
+
+static void put_changes(struct channel_cell *cell, void *ctx)
+{
+    struct channel_pass *p = ctx;
+    for (int i = 0; i < 3; i++) {
+        struct metrics_label l[] = {
+            LABEL("channel", str_c(cell->name)),
+            LABEL("state", str_c(breaker_state_name((enum breaker_state)i)))};
+        metrics_text_u64(p->b, p->name, l, 2, atomic_load(&cell->gate.changes[i]));
+    }
+}
+
+static void put_channel_times(struct channel_cell *cell, void *ctx)
+{
+    struct channel_pass *p = ctx;
+    health_times_render(p->b, p->name, str_c(cell->name),
+                        (const void *)((const char *)cell + p->offset));
 }
 
 static void put_channels(struct gateway *g, struct buf *b)
@@ -128,16 +157,38 @@ static void put_channels(struct gateway *g, struct buf *b)
          offsetof(struct channel_cell, in_tokens)},
         {"lyss_channel_output_tokens_total", "counter", "Output text tokens.",
          offsetof(struct channel_cell, out_tokens)},
+        {"lyss_channel_breakers_open", "gauge", "Breakers that are not closed.",
+         offsetof(struct channel_cell, gate.open)},
+        {"lyss_channel_upstream_connections", "gauge",
+         "Open connections; of channels with one address, with the first that used it.",
+         offsetof(struct channel_cell, upstream_open)},
+    };
+    static const struct {
+        const char *name, *type, *help;
+        size_t offset;
+        void (*put)(struct channel_cell *cell, void *pass);
+    } others[] = {
+        {"lyss_channel_health", "gauge", "1 healthy or unknown, 0.5 degraded, 0 unhealthy.", 0,
+         put_health},
+        {"lyss_channel_success_ratio", "gauge", "Share of late calls that succeeded.", 0,
+         put_success},
+        {"lyss_breaker_changes_total", "counter", "Breakers that went to this state.", 0,
+         put_changes},
+        {"lyss_channel_ttft_seconds", "histogram", "Time to the first token.",
+         offsetof(struct channel_cell, ttft), put_channel_times},
+        {"lyss_channel_call_seconds", "histogram", "Whole time of a call that succeeded.",
+         offsetof(struct channel_cell, total), put_channel_times},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct channel_pass p = {b, rows[i].name, rows[i].offset};
         metrics_text_family(b, rows[i].name, rows[i].type, rows[i].help);
         cells_each_channel(g->cells, put_channel, &p);
     }
-    struct channel_pass p = {b, "lyss_channel_health", 0};
-    metrics_text_family(b, p.name, "gauge",
-                        "Share of calls that succeeded; 1 where nothing is known.");
-    cells_each_channel(g->cells, put_health, &p);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        struct channel_pass p = {b, others[i].name, others[i].offset};
+        metrics_text_family(b, others[i].name, others[i].type, others[i].help);
+        cells_each_channel(g->cells, others[i].put, &p);
+    }
 }
 
 static void put_process(struct gateway *g, struct buf *b)

@@ -41,18 +41,19 @@ static void put_now(struct json_writer *j, const char *name)
 }
 
 struct channel_counts {
-    unsigned total, healthy;
+    unsigned total, healthy, degraded, unhealthy, unknown;
 };
 
 static void count_channels(const struct snapshot *s, struct channel_counts *n)
 {
     for (unsigned i = 0; i < s->channels_n; i++) {
-        const struct channel_cell *cell = s->channels[i]->cell;
-        uint64_t requests = atomic_load_explicit(&cell->requests, memory_order_relaxed);
-        uint64_t errors = atomic_load_explicit(&cell->errors, memory_order_relaxed);
+        uint32_t h = atomic_load_explicit(&s->channels[i]->cell->health, memory_order_relaxed);
         n->total++;
+        n->degraded += h == HEALTH_DEGRADED;
+        n->unhealthy += h == HEALTH_UNHEALTHY;
+        n->unknown += h == HEALTH_UNKNOWN || h == HEALTH_NONE;
         /* unknown counts as healthy */
-        n->healthy += requests + errors < 20 || errors * 5 <= requests + errors;
+        n->healthy += h != HEALTH_DEGRADED && h != HEALTH_UNHEALTHY;
     }
 }
 
@@ -81,6 +82,9 @@ static void put_health(struct worker *w, struct buf *b, bool *ok)
     json_open_object(&j);
     json_field_i64(&j, "total", n.total);
     json_field_i64(&j, "healthy", n.healthy);
+    json_field_i64(&j, "degraded", n.degraded);
+    json_field_i64(&j, "unhealthy", n.unhealthy);
+    json_field_i64(&j, "unknown", n.unknown);
     json_field_string(&j, "status", str_c(channels));
     json_close_object(&j);
     json_close_object(&j);

@@ -175,6 +175,11 @@ void settle_vitals(struct request *r, enum vitals_end end)
     }
     vitals_finished(&r->channel->cell->vitals, loop_now_ms(r->worker->loop), end,
                     u.in_uncached + out, out, now > first ? (now - first) / 1000000 : 0);
+    if (r->first_content_ns > r->attempt_ns)
+        health_times_add(&r->channel->cell->ttft, (r->first_content_ns - r->attempt_ns) / 1000);
+    if (end == VITALS_OK)
+        health_times_add(&r->channel->cell->total,
+                         (request_now_ns(r, r->attempt_ns) - r->attempt_ns) / 1000);
     int64_t tokens = 0;
 #define X(field) tokens += u.field;
     LEDGER_COUNTERS(X)

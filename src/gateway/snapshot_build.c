@@ -235,6 +235,22 @@ static enum err take_cells(const struct snapshot_source *from, struct channel *c
     return ch->cell ? ERR_OK : ERR_NOMEM;
 }
 
+enum err snapshot_channel(const struct snapshot_source *from, const struct channel_row *row,
+                          const struct provider_row *provider, struct channel **out,
+                          struct err_info *info)
+{
+    struct channel *ch = channel_new();
+    if (!ch)
+        return ERR_NOMEM;
+    enum err e = fill_channel(from, ch, row, provider, info);
+    if (!e)
+        e = take_cells(from, ch);
+    if (e)
+        channel_unref(&ch);
+    *out = ch;
+    return e;
+}
+
 /* Adds the channel of one row to s, if it is to be used. */
 static enum err add_channel(const struct snapshot_source *from, struct snapshot *s,
                             const struct rows *r, const struct channel_row *row)

@@ -25,4 +25,10 @@ struct snapshot_source {
 enum err snapshot_build(const struct snapshot_source *from, struct snapshot **out,
                         struct err_info *info) MUST_CHECK;
 
+/* One channel alone, active or not, with its credentials opened; a ref for the caller. from->last
+ * and the defaults of its timeouts are used. ERR_INVALID and info: it cannot be used. */
+enum err snapshot_channel(const struct snapshot_source *from, const struct channel_row *row,
+                          const struct provider_row *provider, struct channel **out,
+                          struct err_info *info) MUST_CHECK;
+
 #endif

@@ -102,6 +102,7 @@ struct http_origin *worker_origin(struct worker *w, struct channel *ch)
             return NULL;
         memcpy(e->key, key, (size_t)n);
         e->origin.url = ch->url;
+        e->origin.open_all = &ch->cell->upstream_open;
         if (map_put(&w->origins, str_make(e->key, (size_t)n), e)) {
             mem_free(e);
             return NULL;
@@ -274,6 +275,7 @@ static void end_requests(struct worker *w)
 static void finish_stop(struct worker *w)
 {
     end_requests(w);
+    checker_free(&w->checker);
     http_client_release(&w->client);
     dns_close(&w->dns);
     loop_stop(w->loop);

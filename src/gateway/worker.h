@@ -30,6 +30,7 @@ struct gateway_settings {
     uint32_t head_ms, idle_ms, body_stall_ms, body_min_bytes_per_s, write_stall_ms, linger_ms;
     uint32_t dns_ms, connect_ms, ttft_ms, chunk_ms, total_ms, ping_ms, pool_idle_ms;
     uint32_t attempts_max, retry_wall_ms, retry_backoff_ms, stop_ms;
+    uint32_t health_interval_ms, health_timeout_ms; /* interval 0: no checks */
     uint32_t reserve_output_default;
     bool log_requests, log_errors; /* a line for each request, or for each failed one */
     bool demo;                     /* the built-in demo upstream is to be had */
@@ -46,6 +47,7 @@ struct worker {
     struct http_client client;
     struct dns *dns;
     struct demo *demo;         /* NULL: none */
+    struct checker *checker;   /* worker 0's; else NULL */
     struct snapshot *snapshot; /* the newest given */
     struct journal_ring *ring;
     struct apikey_hasher hasher;

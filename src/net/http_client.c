@@ -84,8 +84,11 @@ static void on_closed(struct tcp *t)
     mem_free(of_tcp(t));
 }
 
-static void count_open(struct http_client *c, int by)
+static void count_open(struct http_client *c, struct http_origin *o, int by)
 {
+    o->open_n += (unsigned)by;
+    if (o->open_all)
+        atomic_fetch_add_explicit(o->open_all, by, memory_order_relaxed);
     c->open_n += (unsigned)by;
     if (c->open_all)
         atomic_fetch_add_explicit(c->open_all, by, memory_order_relaxed);
@@ -104,8 +107,7 @@ static void close_upstream(struct http_upstream *u)
         return;
     if (u->state == IDLE)
         pool_remove(u);
-    u->origin->open_n--;
-    count_open(u->client, -1);
+    count_open(u->client, u->origin, -1);
     u->state = CLOSED;
     if (u->call)
         u->call->conn = NULL;
@@ -550,8 +552,7 @@ static enum err begin(struct http_client *c, struct http_origin *o, struct http_
     u->setup = s;
     u->state = RESOLVING;
     call->conn = u;
-    o->open_n++;
-    count_open(c, 1);
+    count_open(c, o, 1);
     s->u = u;
     s->beginning = true;
     s->begin.run = on_begin;

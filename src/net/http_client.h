@@ -36,7 +36,8 @@ struct http_origin {
     uint32_t connect_ms;        /* DNS, connect and handshake together */
     struct http_upstream *idle; /* used last first */
     unsigned idle_n, open_n;
-    uint64_t connects; /* ever */
+    uint64_t connects;         /* ever */
+    _Atomic int64_t *open_all; /* counts open_n, too, for others to read; may be NULL */
 };
 
 struct http_client {

@@ -89,6 +89,7 @@ class Lyss:
         if allow:
             self.env["LYSS_UPSTREAM_ALLOW"] = allow
         self.clock = Clock(os.path.join(self.dir, "clock")) if clock else None
+        self.env["LYSS_HEALTH_INTERVAL_MS"] = "0"   # upstreams see what tests ask them, and no more
         if clock:
             self.env["LYSS_TEST_CLOCK"] = self.clock.path
         self.env.update(env or {})
