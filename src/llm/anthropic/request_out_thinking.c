@@ -130,35 +130,26 @@ static void plan_off(struct request_out *o)
 
 /* ---- what thinking conflicts with ---- */
 
-static bool only_results(const struct turn *t)
+static bool has_part_of(const struct request_out *o, const struct turn *t, enum part_type type)
 {
-    bool any = false;
-    for (const struct part *p = t->parts; p; p = p->next) {
-        if (p->type != PART_TOOL_RESULT)
-            return false;
-        any = true;
-    }
-    return any;
+    for (const struct part *p = t->parts; p; p = p->next)
+        if (p->type == type && request_out_has_part(o, t, p))
+            return true;
+    return false;
 }
 
-/* With a budget, the assistant's turn that tools are being run for must begin with the thinking
+/* With a budget, the assistant's turn whose tools have just been run must begin with the thinking
  * that led to it. (An adaptive model does not ask for that.) */
 static bool lost_thinking(const struct request_out *o)
 {
-    const struct turn *first = NULL, *last = NULL;
+    const struct turn *assistant = NULL, *last = NULL;
     for (const struct turn *t = o->r->turns; t; t = t->next) {
         last = t;
-        if (t->role == ROLE_USER && !only_results(t))
-            first = NULL;
-        else if (t->role == ROLE_ASSISTANT && !first)
-            first = t;
+        if (t->role == ROLE_ASSISTANT)
+            assistant = t;
     }
-    if (!first || last->role != ROLE_USER)
-        return false;
-    for (const struct part *p = first->parts; p; p = p->next)
-        if (p->type == PART_REASONING && request_out_has_part(o, first, p))
-            return false;
-    return true;
+    return assistant && last->role == ROLE_USER && has_part_of(o, last, PART_TOOL_RESULT) &&
+           !has_part_of(o, assistant, PART_REASONING);
 }
 
 static void resolve_conflicts(struct request_out *o)
