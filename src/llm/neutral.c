@@ -150,8 +150,19 @@ bool neutral_number(struct str raw, double *out)
 
 /* ---- receipts ---- */
 
+/* Names of unknown fields are the caller's words, and the receipt becomes a header. */
+static bool fits_header(struct str name)
+{
+    for (size_t i = 0; i < name.n; i++)
+        if (name.p[i] <= ' ' || name.p[i] > '~' || name.p[i] == ',')
+            return false;
+    return name.n > 0;
+}
+
 void receipt_add(struct receipt *r, const char *name)
 {
+    if (!fits_header(str_c(name)))
+        name = "unknown";
     struct str rest = str_make(r->names, r->n), part, s = str_c(name);
     while (r->n && str_split(&rest, ',', &part))
         if (str_eq(part, s))

@@ -216,7 +216,8 @@ struct str neutral_args_object(struct str args, struct arena *a);
 /* A raw number; false: empty or not a number. */
 bool neutral_number(struct str raw, double *out);
 
-/* Names of what could not be carried, for x-lyss-dropped-params: once each, comma-separated. */
+/* Names of what could not be carried, for x-lyss-dropped-params: once each, comma-separated; one
+ * that is not fit for a header is "unknown". */
 struct receipt {
     char names[480];
     unsigned n;

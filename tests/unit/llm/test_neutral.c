@@ -73,6 +73,18 @@ static void names_each_dropped_field_once(void **state)
     assert_true(r.n < sizeof r.names && r.names[r.n] == 0);
 }
 
+static void names_in_a_receipt_are_fit_for_a_header(void **state)
+{
+    struct receipt r = {0};
+    (void)state;
+    receipt_add(&r, "tools[0].x");
+    receipt_add(&r, "a\r\nset-cookie: b");
+    receipt_add(&r, "a,b");
+    receipt_add(&r, "");
+    receipt_add(&r, "\xC3\xA4");
+    assert_string_equal(r.names, "tools[0].x,unknown");
+}
+
 static void carries_signatures_in_ids(void **state)
 {
     struct str id, sig;
@@ -137,6 +149,7 @@ int main(void)
         cmocka_unit_test(joins_neighbours_and_names_results),
         cmocka_unit_test(makes_objects_of_arguments),
         cmocka_unit_test(names_each_dropped_field_once),
+        cmocka_unit_test(names_in_a_receipt_are_fit_for_a_header),
         cmocka_unit_test(carries_signatures_in_ids),
         cmocka_unit_test(carries_signatures_in_fields),
         cmocka_unit_test(fits_ids),
