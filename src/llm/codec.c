@@ -8,6 +8,7 @@ const struct codec *codec_of(enum llm_op op)
         [OP_COUNT_TOKENS] = &codec_count_tokens,
         [OP_GENERATE] = &codec_generate,
         [OP_GEMINI_COUNT] = &codec_gemini_count,
+        [OP_RESPONSES] = &codec_responses,
     };
     return table[op];
 }
