@@ -4,6 +4,7 @@
 const struct codec *codec_of(enum llm_op op)
 {
     static const struct codec *const table[OP_COUNT] = {
+        [OP_CHAT] = &codec_chat,
         [OP_MESSAGES] = &codec_messages,
         [OP_COUNT_TOKENS] = &codec_count_tokens,
         [OP_GENERATE] = &codec_generate,

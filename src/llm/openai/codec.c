@@ -1,0 +1,16 @@
+/* codec: chat completions as one of the codecs. */
+#include "llm/openai/openai.h"
+
+const struct codec codec_chat = {
+    .op = OP_CHAT,
+    .read_request = chat_read_request,
+    .write_request = chat_write_request,
+    .read_reply = chat_read_reply,
+    .write_reply = chat_write_reply,
+    .reader_bytes = sizeof(struct chat_reader),
+    .reader_init = chat_reader_init,
+    .read_event = chat_read_event,
+    .writer_bytes = sizeof(struct chat_writer),
+    .writer_init = chat_writer_init,
+    .write_event = chat_write_event,
+};
