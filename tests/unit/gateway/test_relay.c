@@ -193,7 +193,6 @@ static int setup_all(void **state)
                                                  .retry_wall_ms = 600000,
                                                  .stop_ms = 1000};
     gateway.pepper = &pepper;
-    gateway.catalogue = model_catalogue_builtin();
     gateway.demo_open = open_upstream;
     make_snapshot();
     buf_init(&got, 32 << 20);

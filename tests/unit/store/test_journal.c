@@ -191,6 +191,7 @@ static void recover_twice(const struct journal_options *o)
 {
     for (int i = 0; i < 2; i++) {
         struct journal *j = start(o);
+        wait_until_drained(j); /* stopping waits for a second only */
         journal_stop(&j);
     }
 }
