@@ -87,7 +87,7 @@ static enum err edit_body(struct request *r, const struct choice *c)
         .quirks =
             op_row((enum llm_op)r->op)->dialect == DIALECT_OPENAI ? ch->provider->quirks : NULL,
     };
-    if (!str_eq(c->upstream, r->model) || r->deployment.p)
+    if (!str_eq(c->upstream, r->plan->body.model) || r->deployment.p)
         plan.upstream_model = c->upstream;
     return openai_request_edits(&p->body, &plan, &r->arena, &p->edits);
 }
@@ -96,7 +96,7 @@ static enum err edit_body(struct request *r, const struct choice *c)
 static bool names_model_twice(const struct request *r, const struct choice *c)
 {
     return (r->op == OP_GEMINI_EMBED || r->op == OP_GEMINI_EMBEDS) &&
-           !str_eq(c->upstream, r->model);
+           !str_eq(c->upstream, r->plan->body.model);
 }
 
 static enum err write_body(struct request *r, const struct choice *c, struct str *body,
@@ -312,7 +312,9 @@ void attempt_failed(struct request *r, const struct fault *fault)
     }
     struct choice next;
     struct reasons why = {0};
-    bool again = cls != CLASS_REQUEST && r->attempts < set->attempts_max && !w->stopping &&
+    bool more =
+        cls == CLASS_REQUEST ? choose_fallback(r, fault->kind) : r->attempts < set->attempts_max;
+    bool again = more && !w->stopping &&
                  loop_now_ms(w->loop) - p->first_attempt_ms < set->retry_wall_ms &&
                  !p->passthrough && /* it may have had an effect */
                  choose(r, cls == CLASS_KEY ? r->channel->id : 0, &next, &why);

@@ -165,3 +165,25 @@ bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons 
     }
     return false;
 }
+
+bool choose_fallback(struct request *r, unsigned kinds)
+{
+    struct request_plan *p = r->plan;
+    struct candidate scratch[CANDIDATES_MAX];
+    struct route route, to;
+    const struct api_key *k = snapshot_key(r->worker->snapshot, p->key_digest);
+    unsigned kind = kinds & FAULT_CONTEXT ? FAULT_CONTEXT : kinds & FAULT_POLICY;
+    if (!kind || (p->fell_back & kind) || !k ||
+        !snapshot_route(k->tenant, r->model, &route, scratch))
+        return false;
+    struct str name = kind == FAULT_CONTEXT ? route.context_fallback : route.policy_fallback;
+    if (!name.n || !key_allows_model(k, name) || !snapshot_route(k->tenant, name, &to, scratch))
+        return false;
+    name = arena_dup(&r->arena, name);
+    if (!name.n)
+        return false;
+    p->fell_back |= (uint8_t)kind;
+    p->tried_n = 0;
+    r->model = name;
+    return true;
+}

@@ -20,4 +20,9 @@ struct choice {
  * reasons. */
 bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons *why);
 
+/* A fault of these kinds (FAULT_CONTEXT, FAULT_POLICY) may go on with the model that the route
+ * names for it: r->model becomes that one, nothing of it counts as tried. Once for each kind, and
+ * only where the key may use that model. False: there is none. */
+bool choose_fallback(struct request *r, unsigned kinds);
+
 #endif

@@ -47,6 +47,7 @@ struct request_plan {
     uint8_t key_digest[32];
     struct tried tried[TRIED_MAX];
     unsigned tried_n;
+    uint8_t fell_back;                   /* FAULT_… that a fallback has been taken for */
     const struct credential *credential; /* of the current attempt; the channel's */
     struct fault fault;                  /* of the last attempt */
     struct str passed;                   /* upstream's rate-limit headers, for the reply */

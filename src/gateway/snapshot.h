@@ -37,6 +37,7 @@ struct route {
     struct candidate *candidates;
     unsigned n;
     unsigned inactive; /* channels of the row that are not to be used now */
+    struct str context_fallback, policy_fallback; /* models; empty: none */
 };
 
 struct tenant {

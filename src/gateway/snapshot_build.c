@@ -402,7 +402,9 @@ static enum err add_route(const struct snapshot_source *from, struct snapshot *s
     struct route proto = {.id = row->row.id,
                           .algorithm = balance_find(row->algorithm),
                           .affinity = affinity_parse(row->affinity),
-                          .objective = objective_of(s, row)};
+                          .objective = objective_of(s, row),
+                          .context_fallback = arena_dup(&s->arena, row->context_fallback),
+                          .policy_fallback = arena_dup(&s->arena, row->policy_fallback)};
     if (!proto.objective)
         return ERR_NOMEM;
     if (!proto.algorithm)

@@ -155,6 +155,10 @@ enum column_check {
     X(INT, weigh_price, "weigh-price", "100", RANGE, 0, 1000, NULL, "… of the price")              \
     X(INT, weigh_headroom, "weigh-headroom", "100", RANGE, 0, 1000, NULL,                          \
       "… of what the channel's limits leave")                                                      \
+    X(TEXT, context_fallback, "context-fallback", "", MODEL, 0, 256, NULL,                         \
+      "model that a request goes on with whose prompt is too long for this one")                   \
+    X(TEXT, policy_fallback, "policy-fallback", "", MODEL, 0, 256, NULL,                           \
+      "model that a request goes on with which this one refuses for its content")                  \
     X(TEXT, status, "status", "active", WORDS, 0, 0, "active|inactive", "inactive: as if not there")
 
 /* ---- the structs --------------------------------------------------------- */

@@ -193,6 +193,35 @@ def test_the_only_credential_put_aside(own, up, name):
     assert r.status == 503 and "1 credential put aside" in r.error["message"] and r.header("retry-after") == "10"
 
 
+# fallbacks
+
+def error(code, message):
+    return json.dumps({"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}).encode()
+
+
+def test_fallbacks_for_context_and_policy(own, up, name):
+    short, strict, other = name(), name(), name("o")
+    up.on(short, status=400, body=error("context_length_exceeded", "too long"), content_type="application/json")
+    up.on(strict, status=400, body=error("content_policy_violation", "no"), content_type="application/json")
+    own.channel("one", up.url, "m-*")
+    own.channel("two", up.url, "o-*")
+    d = ("--data", own.data)
+    own.cli("route", "add", short, "--channel", "one", "--context-fallback", strict, *d)
+    own.cli("route", "add", strict, "--channel", "one", "--policy-fallback", other, *d)
+    own.caught_up()
+    for stream in (False, True):
+        r = own.chat(short, stream=stream)                  # too long, then refused, then answered
+        assert r.status == 200 and r.header("x-lyss-channel") == "two" and r.header("x-lyss-attempts") == "3"
+        row = own.row(r.request_id)
+        assert row["model"] == short and row["upstream_model"] == other and row["state"] == "completed"
+    up.on(other, status=400, body=error("context_length_exceeded", "too long"), content_type="application/json")
+    r = own.chat(short)                                     # once each
+    assert r.status == 400 and r.error["code"] == "context_length_exceeded" and len(up.of(other)) == 3
+    assert own.chat(strict).status == 400
+    plain = up.on(name(), status=400, body=error("context_length_exceeded", "too long"), content_type="application/json")
+    assert own.chat(plain).status == 400 and len(up.of(plain)) == 1
+
+
 # health
 
 def test_health_checks(fresh, up, name):
