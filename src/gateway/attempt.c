@@ -317,6 +317,7 @@ void attempt_failed(struct request *r, const struct fault *fault)
     bool again = more && !w->stopping &&
                  loop_now_ms(w->loop) - p->first_attempt_ms < set->retry_wall_ms &&
                  !p->passthrough && /* it may have had an effect */
+                 (r->spent || (r->spent = mem_zalloc(sizeof *r->spent))) &&
                  choose(r, cls == CLASS_KEY ? r->channel->id : 0, &next, &why);
     if (!again) {
         if (cls == CLASS_THROTTLE && !p->fault.retry_ms)

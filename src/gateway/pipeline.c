@@ -195,6 +195,7 @@ void request_free(struct request *r)
     mem_free(r->hold);
     mem_free(r->upstream_model);
     mem_free(r->ids);
+    mem_free(r->spent);
     translation_free(&r->translation);
     if (r->plan)
         buf_release(&r->plan->translated);

@@ -65,6 +65,13 @@ struct caller_ids {
     char traceparent[56]; /* W3C Trace Context, version 00; empty: none */
 };
 
+/* What all attempts so far have taken. */
+struct spent {
+    struct ledger_counters c;
+    int64_t nusd; /* unless unpriced */
+    bool estimated, unpriced;
+};
+
 struct request {
     struct request *next, **prev; /* the worker's */
     struct worker *worker;
@@ -82,7 +89,7 @@ struct request {
     uint8_t phase, op, dialect, attempts;
     uint8_t call_op; /* what the upstream is asked for */
     uint8_t stream, sse, swallow_usage, head_sent, ping, paused, admitted, progressed, whole,
-        call_live, orphan, force_stream, settled, spent_estimated, spent_unpriced;
+        call_live, orphan, force_stream, settled;
     uint8_t torn;       /* enum torn: inside an event that was too long to be held */
     uint8_t torn_last;  /* … which is the stream's own end */
     uint16_t usage_cap; /* room at usage_raw.p */
@@ -99,8 +106,7 @@ struct request {
     uint32_t ttft_ms, chunk_ms;
     char *upstream_model;                /* own copy, after the commit */
     struct caller_ids *ids;              /* NULL: the caller gave none */
-    struct ledger_counters spent;        /* by all attempts so far, where there are several */
-    int64_t spent_nusd;                  /* the same in money; spent_unpriced: not known */
+    struct spent *spent;                 /* NULL: this is the first attempt */
     const struct catalogue_entry *entry; /* of the current attempt's model; NULL: no attempt yet */
     struct openai_stream tap;
     struct translation *translation; /* of a stream that a codec reads */

@@ -82,12 +82,12 @@ void settle_attempt(struct request *r, enum err outcome)
     };
     memcpy(a.request_id, r->id, 16);
     journal_attempt(r->worker->ring, &a);
-#define X(field) r->spent.field += a.c.field;
+    struct spent *s = r->spent;
+#define X(field) s->c.field += a.c.field;
     LEDGER_COUNTERS(X)
 #undef X
-    r->spent_estimated |= b.estimated;
-    r->spent_unpriced |=
-        !b.has_cost || __builtin_add_overflow(r->spent_nusd, b.cost_nusd, &r->spent_nusd);
+    s->estimated |= b.estimated;
+    s->unpriced |= !b.has_cost || __builtin_add_overflow(s->nusd, b.cost_nusd, &s->nusd);
     counter_add(&r->worker->metrics.retries, outcome != ERR_OK);
 }
 
@@ -206,11 +206,12 @@ static enum vitals_end vitals_end_of(enum ledger_state state, enum err e)
 /* A request's row holds the sums of its attempts; one unknown cost makes the sum unknown. */
 static void put_bill(const struct request *r, struct ledger_settled *s)
 {
-    struct bill b = r->attempts > 1 ? (struct bill){.c = r->spent,
-                                                    .estimated = r->spent_estimated,
-                                                    .has_cost = !r->spent_unpriced,
-                                                    .cost_nusd = r->spent_nusd}
-                                    : bill_of(r);
+    const struct spent *all = r->spent;
+    struct bill b = all ? (struct bill){.c = all->c,
+                                        .estimated = all->estimated,
+                                        .has_cost = !all->unpriced,
+                                        .cost_nusd = all->nusd}
+                        : bill_of(r);
     s->c = b.c;
     s->estimated = b.estimated;
     s->has_cost = b.has_cost;
@@ -242,7 +243,7 @@ void request_settle(struct request *r, enum ledger_state state, int status, enum
         .usage_json = r->usage_raw,
     };
     memcpy(s.request_id, r->id, 16);
-    if (r->attempts > 1)
+    if (r->spent)
         settle_attempt(r, e);
     put_bill(r, &s);
     journal_settled(r->worker->ring, &s);
