@@ -220,10 +220,10 @@ static const struct {
 };
 
 static void item_delta(struct responses_writer *s, struct item *it, struct str text,
-                       struct buf *out)
+                       struct str logprobs, struct buf *out)
 {
     struct event e;
-    if (!text.n)
+    if (!text.n && !logprobs.n)
         return;
     if (!it->part_open && words[it->type].part_added) {
         event_of_part(&e, s, out, words[it->type].part_added, it);
@@ -235,7 +235,7 @@ static void item_delta(struct responses_writer *s, struct item *it, struct str t
     json_field_string(&e.w, "delta", text);
     if (it->type == ITEM_TEXT) {
         json_key(&e.w, STR("logprobs"));
-        json_put_raw(&e.w, STR("[]"));
+        responses_put_short_logprobs(&e.w, logprobs);
     }
     event_close(&e);
 }
@@ -251,10 +251,7 @@ static void item_done(struct responses_writer *s, struct item *it, struct str st
         json_put_string(&e.w, text);
         if (it->type == ITEM_TEXT) {
             json_key(&e.w, STR("logprobs"));
-            json_open_array(&e.w);
-            if (it->logprobs.n)
-                json_put_raw(&e.w, buf_view(&it->logprobs));
-            json_close_array(&e.w);
+            responses_put_short_logprobs(&e.w, buf_view(&it->logprobs));
         }
         event_close(&e);
         if (words[it->type].part_done) {
@@ -294,7 +291,7 @@ static void advance(struct responses_writer *s, struct str status, struct buf *o
         item_free(it);
         if (s->front) {
             item_open(s, s->front, out);
-            item_delta(s, s->front, buf_view(&s->front->text), out);
+            item_delta(s, s->front, buf_view(&s->front->text), buf_view(&s->front->logprobs), out);
         }
     }
 }
@@ -332,7 +329,7 @@ static void item_add(struct responses_writer *s, struct item *it, struct str tex
 {
     hold(s, &it->text, text);
     if (it == s->front && !s->failed)
-        item_delta(s, it, text, out);
+        item_delta(s, it, text, STR_NULL, out);
 }
 
 static struct item *open_call(const struct responses_writer *s, uint32_t tool)
@@ -436,7 +433,15 @@ static void on_logprobs(struct responses_writer *s, struct str raw, struct buf *
         return;
     if (it->logprobs.n)
         hold(s, &it->logprobs, STR(","));
+    size_t from = it->logprobs.n;
     hold(s, &it->logprobs, elements);
+    for (size_t i = from; i < it->logprobs.n; i++) /* JSON on one line, for it goes into an event */
+        if (it->logprobs.p[i] == '\n' || it->logprobs.p[i] == '\r')
+            it->logprobs.p[i] = ' ';
+    elements = str_from(buf_view(&it->logprobs), from);
+    /* They come after their text: in an event that adds none. */
+    if (it == s->front && !s->failed)
+        item_delta(s, it, STR(""), elements, out);
 }
 
 static void on_end(struct responses_writer *s, struct buf *out)

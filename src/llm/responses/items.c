@@ -197,22 +197,74 @@ void responses_close_message(struct json_writer *w)
     json_close_object(w);
 }
 
+/* Parses onto entries of the doc's own, which the caller frees. */
+static bool parse_own(struct json_doc *d, struct str text)
+{
+    *d = (struct json_doc){.cap = (uint32_t)(text.n / 2 + 16)};
+    if (!text.n || text.n >= UINT32_MAX)
+        return false;
+    d->e = mem_alloc(d->cap * sizeof *d->e);
+    return d->e && json_parse_onto(d, text, NULL) == ERR_OK;
+}
+
 struct str responses_logprobs(struct str raw)
 {
-    struct json_doc d = {.cap = (uint32_t)(raw.n / 2 + 16)};
+    struct json_doc d;
     struct str inner = STR_NULL;
-    if (!raw.n || raw.n >= UINT32_MAX)
-        return inner;
-    d.e = mem_alloc(d.cap * sizeof *d.e);
-    if (d.e && json_parse_onto(&d, raw, NULL) == ERR_OK) {
+    if (parse_own(&d, raw)) {
         uint32_t list = json_get(&d, json_root(&d), STR("content"));
-        if (json_is(&d, list, JSON_ARRAY)) {
-            struct str all = json_raw(&d, list);
+        struct str all = json_raw(&d, list);
+        if (json_is(&d, list, JSON_ARRAY))
             inner = str_trim(str_make(all.p + 1, all.n - 2));
-        }
     }
     mem_free(d.e);
     return inner;
+}
+
+/* Token and logprob of an element, and open: more may follow. */
+static void open_logprob(struct json_writer *w, const struct json_doc *d, uint32_t i)
+{
+    struct str token = json_raw(d, json_get(d, i, STR("token")));
+    struct str logprob = json_raw(d, json_get(d, i, STR("logprob")));
+    json_open_object(w);
+    json_key(w, STR("token"));
+    json_put_raw(w, token.n ? token : STR("\"\""));
+    json_key(w, STR("logprob"));
+    json_put_raw(w, logprob.n ? logprob : STR("0"));
+}
+
+static void put_short_logprob(struct json_writer *w, const struct json_doc *d, uint32_t i)
+{
+    uint32_t top = json_get(d, i, STR("top_logprobs"));
+    bool list = json_is(d, top, JSON_ARRAY);
+    open_logprob(w, d, i);
+    json_key(w, STR("top_logprobs"));
+    json_open_array(w);
+    for (uint32_t k = list ? json_child(d, top) : JSON_NONE; k != JSON_NONE;
+         k = json_sibling(d, top, k)) {
+        open_logprob(w, d, k);
+        json_close_object(w);
+    }
+    json_close_array(w);
+    json_close_object(w);
+}
+
+void responses_put_short_logprobs(struct json_writer *w, struct str elements)
+{
+    struct json_doc d = {.e = NULL};
+    struct buf b;
+    buf_init(&b, elements.n + 2);
+    buf_char(&b, '[');
+    buf_str(&b, elements);
+    buf_char(&b, ']');
+    json_open_array(w);
+    if (elements.n && !buf_failed(&b) && parse_own(&d, buf_view(&b))) {
+        for (uint32_t i = json_child(&d, 0); i != JSON_NONE; i = json_sibling(&d, 0, i))
+            put_short_logprob(w, &d, i);
+    }
+    json_close_array(w);
+    mem_free(d.e);
+    buf_release(&b);
 }
 
 /* ---- the whole object ---- */

@@ -55,8 +55,10 @@ void responses_open_message(struct json_writer *w, struct str id, struct str sta
 void responses_close_message(struct json_writer *w);
 
 /* Elements of a chat `logprobs` object's content, without the brackets; lent from raw. Any thread;
- * the thread's json_parse tape is left alone. */
+ * the thread's json_parse tape is left alone, as by the next one. */
 struct str responses_logprobs(struct str raw);
+/* The same elements as a list in the short form that events have: no bytes. */
+void responses_put_short_logprobs(struct json_writer *w, struct str elements);
 
 /* ---- items.c: the whole object ---- */
 
