@@ -5,8 +5,25 @@
 
 #include "core/buf.h"
 #include "core/json_write.h"
+#include "core/map.h"
 
-/* ---- lists: each new member goes to the end ---- */
+#define CALLS_MAX 65536
+
+/* ---- lists: each new member goes to the end. The first member knows the last one, so that a body
+ * of very many members costs no more than its length. ---- */
+
+#define APPEND(list, x)                                                                            \
+    do {                                                                                           \
+        if (!*(list)) {                                                                            \
+            *(list) = (x);                                                                         \
+        } else {                                                                                   \
+            __typeof__(x) end_ = (*(list))->last ? (*(list))->last : *(list);                      \
+            while (end_->next)                                                                     \
+                end_ = end_->next;                                                                 \
+            end_->next = (x);                                                                      \
+        }                                                                                          \
+        (*(list))->last = (x);                                                                     \
+    } while (0)
 
 struct part *neutral_part(struct arena *a, enum part_type type, struct part **list)
 {
@@ -14,9 +31,7 @@ struct part *neutral_part(struct arena *a, enum part_type type, struct part **li
     if (!p)
         return NULL;
     p->type = (uint8_t)type;
-    while (*list)
-        list = &(*list)->next;
-    *list = p;
+    APPEND(list, p);
     return p;
 }
 
@@ -26,9 +41,7 @@ struct turn *neutral_turn(struct arena *a, enum role role, struct turn **list)
     if (!t)
         return NULL;
     t->role = (uint8_t)role;
-    while (*list)
-        list = &(*list)->next;
-    *list = t;
+    APPEND(list, t);
     return t;
 }
 
@@ -38,9 +51,7 @@ struct tool *neutral_tool(struct arena *a, struct tool **list)
     if (!t)
         return NULL;
     t->strict = -1;
-    while (*list)
-        list = &(*list)->next;
-    *list = t;
+    APPEND(list, t);
     return t;
 }
 
@@ -50,9 +61,7 @@ void neutral_text(struct arena *a, struct text_list **list, struct str s)
     if (!t)
         return;
     t->s = s;
-    while (*list)
-        list = &(*list)->next;
-    *list = t;
+    APPEND(list, t);
 }
 
 void neutral_extra(struct arena *a, struct extra **list, struct str name, struct str raw)
@@ -78,34 +87,40 @@ void neutral_request_init(struct neutral_request *r, enum llm_op op)
 void neutral_merge(struct neutral_request *r)
 {
     for (struct turn *t = r->turns; t;) {
-        if (!t->next || t->next->role != t->role) {
-            t = t->next;
+        struct turn *n = t->next;
+        if (!n || n->role != t->role) {
+            t = n;
             continue;
         }
-        struct part **end = &t->parts;
-        while (*end)
-            end = &(*end)->next;
-        *end = t->next->parts;
-        t->next = t->next->next;
+        if (!t->parts) {
+            t->parts = n->parts;
+        } else if (n->parts) {
+            struct part *end = t->parts->last ? t->parts->last : t->parts;
+            while (end->next)
+                end = end->next;
+            end->next = n->parts;
+            t->parts->last = n->parts->last ? n->parts->last : n->parts;
+        }
+        t->next = n->next;
     }
-}
-
-static struct str name_of_call(const struct neutral_request *r, struct str id)
-{
-    struct str name = STR_NULL;
-    for (const struct turn *t = r->turns; t; t = t->next)
-        for (const struct part *p = t->parts; p; p = p->next)
-            if (p->type == PART_TOOL_USE && str_eq(p->id, id))
-                name = p->name;
-    return name;
+    if (r->turns)
+        r->turns->last = NULL; /* it may have been joined to another */
 }
 
 void neutral_link(struct neutral_request *r)
 {
+    struct map names; /* id of a call → the call */
+    map_init(&names, CALLS_MAX);
     for (struct turn *t = r->turns; t; t = t->next)
-        for (struct part *p = t->parts; p; p = p->next)
-            if (p->type == PART_TOOL_RESULT && !p->name.n)
-                p->name = name_of_call(r, p->id);
+        for (struct part *p = t->parts; p; p = p->next) {
+            if (p->type == PART_TOOL_USE && map_put(&names, p->id, p))
+                break; /* full, or no memory: the rest stays without names */
+            const struct part *call =
+                p->type == PART_TOOL_RESULT && !p->name.n ? map_get(&names, p->id) : NULL;
+            if (call)
+                p->name = call->name;
+        }
+    map_release(&names);
 }
 
 /* On a tape of its own: a reader of events may be at work on the thread's. */

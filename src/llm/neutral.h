@@ -42,9 +42,9 @@ struct media {
 };
 
 struct part {
-    struct part *next;
-    uint8_t type;  /* enum part_type */
-    uint8_t cache; /* enum cache_mark: the prompt up to here is to be cached */
+    struct part *next, *last; /* last: of a list's first member, a way to its end */
+    uint8_t type;             /* enum part_type */
+    uint8_t cache;            /* enum cache_mark: the prompt up to here is to be cached */
     uint8_t issuer;
     bool is_error; /* TOOL_RESULT */
     bool redacted; /* REASONING: text is empty, data is all there is */
@@ -63,14 +63,14 @@ enum role { ROLE_USER, ROLE_ASSISTANT };
 /* System and developer messages are in neutral_request.system; a tool's results stand in a user
  * turn. Neighbours may have the same role: neutral_merge joins them. */
 struct turn {
-    struct turn *next;
+    struct turn *next, *last;
     uint8_t role;
     struct str name; /* of the participant; OpenAI */
     struct part *parts;
 };
 
 struct tool {
-    struct tool *next;
+    struct tool *next, *last;
     struct str name, description;
     struct str schema; /* raw JSON schema of its arguments; empty: none */
     struct str kind;   /* empty: a function; else the provider's own tool, e.g. "web_search" */
@@ -82,7 +82,7 @@ struct tool {
 enum tool_choice { CHOICE_UNSET, CHOICE_AUTO, CHOICE_NONE, CHOICE_REQUIRED, CHOICE_NAMED };
 enum format { FORMAT_UNSET, FORMAT_TEXT, FORMAT_JSON, FORMAT_SCHEMA };
 struct text_list {
-    struct text_list *next;
+    struct text_list *next, *last;
     struct str s;
 };
 
