@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOSTS = {
     "openai": ("developers.openai.com", "platform.openai.com"),
     "anthropic": ("platform.claude.com", "docs.anthropic.com"),
-    "gemini": ("ai.google.dev",),
+    "google": ("ai.google.dev",),
     "deepseek": ("api-docs.deepseek.com",),
     "azure-openai": ("learn.microsoft.com", "azure.microsoft.com"),
 }

@@ -61,7 +61,7 @@ static void refusals_are_told_apart(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct fault f;
-        fault_from_response(&f, STR("gemini"), rows[i].status, NULL, str_c(rows[i].body));
+        fault_from_response(&f, STR("google"), rows[i].status, NULL, str_c(rows[i].body));
         print_message("%s\n", rows[i].body);
         assert_int_equal(f.err, rows[i].err);
         assert_int_equal(f.status, rows[i].out);
@@ -75,7 +75,7 @@ static void a_header_wins_over_a_detail(void **state)
 {
     struct fault f;
     struct fault_headers h = {.retry_after = STR("5")};
-    fault_from_response(&f, STR("gemini"), 429, &h,
+    fault_from_response(&f, STR("google"), 429, &h,
                         STR("{\"error\":{\"status\":\"RESOURCE_EXHAUSTED\"," DETAIL(
                             "R\",\"retryDelay\":\"9s\"}") "}}"));
     assert_int_equal(f.retry_ms, 5000);
@@ -101,7 +101,7 @@ static void errors_inside_an_answer(void **state)
         struct json_doc d;
         struct fault f;
         assert_int_equal(json_parse(&d, str_c(rows[i].error), NULL), ERR_OK);
-        fault_from_object(&f, STR("gemini"), &d, 0);
+        fault_from_object(&f, STR("google"), &d, 0);
         print_message("%s\n", rows[i].error);
         assert_int_equal(f.err, rows[i].err);
         assert_int_equal(f.status, rows[i].out);
@@ -154,7 +154,7 @@ static void what_a_key_was_refused_with_stays_inside(void **state)
     struct fault f;
     struct buf b;
     buf_init(&b, 4096);
-    fault_from_response(&f, STR("gemini"), 403, NULL,
+    fault_from_response(&f, STR("google"), 403, NULL,
                         STR("{\"error\":{\"message\":\"project 77 is suspended\"}}"));
     dialect_gemini.fault_body(&b, &f, STR_NULL);
     assert_true(str_find(buf_view(&b), STR("project")) < 0);

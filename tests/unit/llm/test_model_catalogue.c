@@ -375,10 +375,10 @@ static void names_of_the_field_are_known(void **state)
         {"anthropic", "claude-fable-5", THINK_ADAPTIVE, RULE_THINKING_CANNOT_BE_OFF},
         {"anthropic", "claude-opus-5", THINK_ADAPTIVE, RULE_THINKING_DEFAULT_ON},
         {"anthropic", "claude-opus-9", THINK_UNKNOWN, 0},
-        {"gemini", "gemini-2.5-flash", THINK_BUDGET, RULE_JSON_NOT_WITH_TOOLS},
-        {"gemini", "gemini-3-flash-preview", THINK_LEVEL, RULE_SIGNATURE_REQUIRED},
-        {"gemini", "gemini-3.1-pro-preview", THINK_LEVEL, RULE_SIGNATURE_REQUIRED},
-        {"gemini", "gemini-3.9-ultra", THINK_LEVEL, RULE_SIGNATURE_REQUIRED},
+        {"google", "gemini-2.5-flash", THINK_BUDGET, RULE_JSON_NOT_WITH_TOOLS},
+        {"google", "gemini-3-flash-preview", THINK_LEVEL, RULE_SIGNATURE_REQUIRED},
+        {"google", "gemini-3.1-pro-preview", THINK_LEVEL, RULE_SIGNATURE_REQUIRED},
+        {"google", "gemini-3.9-ultra", THINK_LEVEL, RULE_SIGNATURE_REQUIRED},
         {"deepseek", "deepseek-v4-pro", THINK_TOGGLE, RULE_THINKING_DEFAULT_ON},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
@@ -410,12 +410,12 @@ static void prices_of_the_field(void **state)
     assert_int_equal(cost("openai", "gpt-4o-mini", nov_2026, u), 750000000);
     assert_int_equal(cost("anthropic", "claude-haiku-4-5", nov_2026, u), 6000000000);
     /* this much is more than a short prompt */
-    assert_int_equal(cost("gemini", "gemini-2.5-pro", nov_2026, u), 17500000000);
+    assert_int_equal(cost("google", "gemini-2.5-pro", nov_2026, u), 17500000000);
     u = (struct usage){.in_uncached = 100000, .out_text = 100000};
-    assert_int_equal(cost("gemini", "gemini-2.5-pro", nov_2026, u), 1125000000);
+    assert_int_equal(cost("google", "gemini-2.5-pro", nov_2026, u), 1125000000);
     /* a price that ends with the year */
-    assert_int_equal(cost("gemini", "gemini-3.8-flash", jan_2027 - 1, u), 450000000);
-    assert_int_equal(cost("gemini", "gemini-3.8-flash", jan_2027, u), 900000000);
+    assert_int_equal(cost("google", "gemini-3.8-flash", jan_2027 - 1, u), 450000000);
+    assert_int_equal(cost("google", "gemini-3.8-flash", jan_2027, u), 900000000);
     /* by the hour of the day, on somebody else's machine, before it was sold */
     assert_int_equal(cost("deepseek", "deepseek-v4-pro", nov_2026, u), -1);
     assert_int_equal(cost("deepseek", "deepseek-chat", nov_2026, u), -1);
