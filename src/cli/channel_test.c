@@ -7,6 +7,9 @@
 #include "ops/channel.h"
 #include "ops/provider.h"
 
+const struct option channel_test_options[] = {
+    {"model", "NAME", "ask for one token of this model rather than for the list of models"}, {0}};
+
 struct output {
     struct call *call;
     const struct channel_row *row;

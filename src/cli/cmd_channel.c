@@ -235,7 +235,7 @@ static const struct verb verbs[] = {
     {"list", "list the tenant's channels", 0, list},
     {"show", "print one in full", VERB_NAMED, show},
     {"test", "ask its upstream for a sign of life, with each credential; exit status 1: it failed",
-     VERB_NAMED | VERB_OPTIONS, channel_test},
+     VERB_NAMED | VERB_OPTIONS, channel_test, channel_test_options},
     {"rm", "remove a channel and its credentials", VERB_NAMED, rm},
     {0}};
 

@@ -1,6 +1,7 @@
 /* cmd_route: lyss route … with the channels that a route chooses from. */
 #include "cli/group.h"
 
+#include "cli/route_explain.h"
 #include "ops/route.h"
 
 static enum err take_request(struct call *c, struct route_request *req)
@@ -130,6 +131,8 @@ static const struct verb verbs[] = {
      set},
     {"list", "list the tenant's routes", 0, list},
     {"show", "print one in full", VERB_NAMED, show},
+    {"explain", "say of each candidate for a model why it would or would not be taken",
+     VERB_NAMED | VERB_OPTIONS, route_explain, route_explain_options},
     {"rm", "remove a route; channels stay", VERB_NAMED, rm},
     {0}};
 
@@ -140,7 +143,8 @@ const struct group group_route = {
                 "  lyss route add fast --channel 'east=gpt-4o-mini,priority=5' --channel "
                 "'west=qwen,weight=10'\n"
                 "  lyss route set fast --alias quick --status inactive\n"
-                "  lyss route list\n",
+                "  lyss route list\n"
+                "  lyss route explain gpt-4o --key app --tools\n",
     .of_tenant = true,
     .options = options,
     .verbs = verbs,

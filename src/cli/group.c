@@ -228,7 +228,9 @@ int group_run(const struct group *g, int argc, char **argv)
     snprintf(command, sizeof command, "%s %s", g->thing->name, c.verb->name);
     struct args_form form = {.thing = c.verb->flags & VERB_COLUMNS ? g->thing : NULL,
                              .row = &c.u,
-                             .options = c.verb->flags & VERB_OPTIONS ? g->options : NULL,
+                             .options = c.verb->options                ? c.verb->options
+                                        : c.verb->flags & VERB_OPTIONS ? g->options
+                                                                       : NULL,
                              .tenant = g->of_tenant};
     buf_init(&c.out, PRINT_BYTES_MAX);
     buf_init(&c.config.warnings, 1);

@@ -48,6 +48,7 @@ struct verb {
     const char *name, *summary;
     unsigned flags; /* enum verb_flags */
     enum err (*run)(struct call *c);
+    const struct option *options; /* in place of the group's; may be NULL */
 };
 
 struct group {

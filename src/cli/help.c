@@ -116,7 +116,7 @@ int help_group(const struct group *g, const struct verb *verb)
         if (flags & VERB_COLUMNS)
             put_columns(&out, g->thing);
         if (flags & VERB_OPTIONS)
-            put_options(&out, g->options);
+            put_options(&out, verb && verb->options ? verb->options : g->options);
     }
     buf_lit(&out, "\nEverywhere:\n");
     put_common(&out, g->of_tenant);

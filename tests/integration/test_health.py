@@ -325,3 +325,49 @@ def test_connection_test_of_something_else(own):
     with answering(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>") as at:
         own.channel("web", f"http://{at}/", "x-*")
         assert probe(own, "web")["result"] == "not_an_api"
+
+
+# what a model can do
+
+def test_a_model_that_cannot_is_not_asked(own, up, up2, name):
+    own.channel("blind", up.url, "deepseek-chat", provider="deepseek", args=("--priority", "9"))
+    own.caught_up()
+    image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]
+    r = own.post("/v1/chat/completions", {"model": "deepseek-chat", "messages": image})
+    assert r.status == 503 and "1 without vision" in r.error["message"] and up.of("deepseek-chat") == []
+    out = own.cli("route", "explain", "deepseek-chat", "--vision", "--json", "--data", own.data).stdout
+    assert json.loads(out)["candidates"][0]["reason"] == "vision"
+    own.channel("sees", up2.url, "deepseek-chat")           # of an unknown kind: it is assumed
+    own.caught_up()
+    r = own.post("/v1/chat/completions", {"model": "deepseek-chat", "messages": image})
+    assert r.status == 200 and r.header("x-lyss-channel") == "sees"
+    assert own.chat("deepseek-chat").header("x-lyss-channel") == "blind"
+
+
+# route explain
+
+def test_route_explain(own, up, name):
+    d = ("--data", own.data)
+    own.channel("a", up.url, "m-*", args=("--priority", "5", "--weight", "300"))
+    own.channel("b", up.url, "m-*", args=("--priority", "5", "--weight", "100"))
+    own.channel("c", up.url, "m-*", "gpt-3.5=gpt-3.5-turbo")
+    own.channel("off", up.url, "m-*", args=("--status", "inactive"))
+    own.channel("embeds", up.url, "m-*", args=("--op", "embeddings"))
+    own.channel("bare", up.url, "m-*", credential=None, provider="openai")
+    own.cli("key", "add", "narrow", "--channels", "a", *d)
+
+    def ask(model, *args):
+        return {c["channel"]: c for c in json.loads(own.cli("route", "explain", model, "--json", *d, *args).stdout)["candidates"]}
+    got = ask("m-x")
+    assert {n: c["reason"] for n, c in got.items()} == {
+        "a": "eligible", "b": "eligible", "c": "eligible", "off": "inactive", "embeds": "operation", "bare": "no_credential"}
+    assert got["a"]["first"] and got["b"]["first"] and not got["c"]["first"] and "75 %" in got["a"]["text"]
+    assert ask("m-x", "--op", "embeddings")["embeds"]["reason"] == "eligible"
+    got = ask("m-x", "--key", "narrow")
+    assert got["a"]["first"] and got["b"]["reason"] == got["c"]["reason"] == "not_allowed"
+    text = own.cli("route", "explain", "m-x", "--tools", *d).stdout
+    assert "without this operation" in text and "not known" in text
+    p = own.cli("route", "explain", "nobody", *d, check=False)
+    assert p.returncode == 1 and "serves 'nobody'" in p.stderr
+    assert own.cli("route", "explain", "m-x", "--op", "dance", *d, check=False).returncode == 2
+    assert own.cli("route", "explain", "m-x", "--tokens", "many", *d, check=False).returncode == 2
