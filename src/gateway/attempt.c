@@ -181,7 +181,10 @@ static void go(struct request *r)
     r->last_up_ms = loop_now_ms(r->worker->loop);
     if (!r->last_down_ms)
         r->last_down_ms = r->last_up_ms;
-    struct choice c = {r->channel, p->credential, str_c(r->upstream_model)};
+    struct choice c = {.channel = r->channel,
+                       .credential = p->credential,
+                       .upstream = str_c(r->upstream_model),
+                       .entry = r->entry};
     enum err e = r->upstream_model ? launch(r, &c, &info) : ERR_NOMEM;
     r->attempt_ns = clock_mono_ns();
     r->overhead_us += (uint32_t)((r->attempt_ns - begin_ns) / 1000);
