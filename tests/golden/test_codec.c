@@ -38,6 +38,7 @@
 #include "neutral_json.h"
 
 static const char *folder;
+static unsigned cases_run;
 static struct arena a;
 
 /* A case, read. */
@@ -501,7 +502,7 @@ static void run_all(const char *pattern, void (*run)(struct kase *))
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", folder, pattern);
     if (glob(path, 0, NULL, &g) != 0)
-        skip();
+        return;
     for (size_t i = 0; i < g.gl_pathc; i++) {
         struct kase k;
         print_message("%s\n", g.gl_pathv[i]);
@@ -509,6 +510,7 @@ static void run_all(const char *pattern, void (*run)(struct kase *))
         read_case(&k, slurp(g.gl_pathv[i]));
         run(&k);
         arena_release(&a);
+        cases_run++;
     }
     globfree(&g);
 }
@@ -526,6 +528,7 @@ static void replies(void **state)
 static void streams(void **state)
 {
     run_all("*.stream.json", stream_case);
+    assert_true(cases_run > 0);
 }
 
 int main(int argc, char **argv)
