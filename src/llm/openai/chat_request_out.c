@@ -10,16 +10,8 @@
 
 void openai_receipt(struct receipt *r, struct str name)
 {
-    char safe[64];
-    size_t n = 0;
-    for (size_t i = 0; i < name.n && n < sizeof safe - 1; i++) {
-        char c = name.p[i], l = str_lower(c);
-        bool ok = (l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || strchr("_-.[]", c);
-        safe[n++] = c && ok ? c : '_';
-    }
-    safe[n] = 0;
-    if (n)
-        receipt_add(r, safe);
+    char z[64];
+    receipt_add(r, str_copy(z, sizeof z, name));
 }
 
 static bool rule(const struct chat_out *o, uint32_t bit)

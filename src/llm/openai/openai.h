@@ -113,7 +113,7 @@ struct chat_out {
 void chat_put_messages(struct chat_out *o, struct str note);
 /* Text parts of a list joined by sep; others are passed over. One part is lent. */
 struct str chat_join(const struct part *p, enum part_type type, struct str sep, struct arena *a);
-/* Names what was left out; name is the caller's word and may hold anything. */
+/* receipt_add of a name that does not end in NUL. */
 void openai_receipt(struct receipt *r, struct str name);
 /* ERR_INVALID that latches: this cannot be sent to the target. */
 void chat_refuse(struct chat_out *o, const char *field, const char *fmt, ...)
@@ -146,6 +146,29 @@ enum err chat_read_reply(struct neutral_reply *out, const struct json_doc *d,
                          struct fault *f);
 void chat_write_reply(const struct neutral_reply *r, const struct answer *as, struct arena *a,
                       struct buf *out);
+
+enum err completions_read_request(struct neutral_request *out, const struct json_doc *d,
+                                  struct str model, struct arena *a, struct err_info *info);
+enum err completions_write_request(struct neutral_request *r, const struct target *t,
+                                   struct arena *a, struct buf *out, struct receipt *receipt,
+                                   struct link *link, struct err_info *info);
+enum err completions_read_reply(struct neutral_reply *out, const struct json_doc *d,
+                                const struct link *link, struct str provider, struct arena *a,
+                                struct fault *f);
+void completions_write_reply(const struct neutral_reply *r, const struct answer *as,
+                             struct arena *a, struct buf *out);
+enum err embeddings_read_request(struct neutral_request *out, const struct json_doc *d,
+                                 struct str model, struct arena *a, struct err_info *info);
+enum err embeddings_write_request(struct neutral_request *r, const struct target *t,
+                                  struct arena *a, struct buf *out, struct receipt *receipt,
+                                  struct link *link, struct err_info *info);
+enum err embeddings_read_reply(struct neutral_reply *out, const struct json_doc *d,
+                               const struct link *link, struct str provider, struct arena *a,
+                               struct fault *f);
+void embeddings_write_reply(const struct neutral_reply *r, const struct answer *as, struct arena *a,
+                            struct buf *out);
+/* Base64 of float32 as an array of numbers. */
+void openai_put_floats(struct json_writer *w, struct str base64, struct arena *a);
 
 /* ---- chat_events_in.c: streams of chat completions and of completions ---- */
 
