@@ -168,6 +168,8 @@ static void escape_byte(struct buf *b, unsigned char c)
 
 void json_escape(struct buf *b, struct str s)
 {
+    if (!s.n) /* perhaps without a pointer */
+        return;
     const char *p = s.p, *end = s.p + s.n;
     while (p < end) {
         const char *stop = json_scan(p, end);
