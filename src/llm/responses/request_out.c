@@ -227,6 +227,32 @@ static void put_system(struct request_out *o)
     json_close_object(&o->w);
 }
 
+static bool says_json(const struct part *p)
+{
+    for (; p; p = p->next)
+        for (size_t i = 0; i + 4 <= p->text.n; i++)
+            if (str_ieq(str_make(p->text.p + i, 4), STR("json")))
+                return true;
+    return false;
+}
+
+/* OpenAI refuses to answer in JSON unless the words ask for it too; other dialects do not ask
+ * callers to say so twice. */
+static void put_json_word(struct request_out *o)
+{
+    if (o->r->format != FORMAT_JSON || op_row(o->r->op)->dialect == DIALECT_OPENAI)
+        return;
+    bool said = says_json(o->r->system);
+    for (const struct turn *t = o->r->turns; t && !said; t = t->next)
+        said = says_json(t->parts);
+    if (said)
+        return;
+    open_message(o, model_caps_rule(o->t->caps, RULE_DEVELOPER_ROLE) ? STR("developer")
+                                                                     : STR("system"));
+    json_put_string(&o->w, STR("Answer in JSON."));
+    json_close_object(&o->w);
+}
+
 static void put_input(struct request_out *o)
 {
     const struct part *system = o->r->system;
@@ -235,6 +261,7 @@ static void put_input(struct request_out *o)
     json_key(&o->w, STR("input"));
     json_open_array(&o->w);
     put_system(o);
+    put_json_word(o);
     for (const struct turn *t = o->r->turns; t; t = t->next)
         put_turn(o, t);
     json_close_array(&o->w);
@@ -242,7 +269,7 @@ static void put_input(struct request_out *o)
 
 /* ---- tools ---- */
 
-/* Without a word on it this form is strict where the others are not. */
+/* Without a word on it OpenAI is strict here where the other forms are not. */
 static void put_function(struct request_out *o, const struct tool *t)
 {
     put_type(o, STR("function"));
@@ -423,8 +450,8 @@ static void put_format(struct request_out *o)
         if (r->schema_description.n)
             json_field_string(&o->w, "description", r->schema_description);
         put_raw(o, STR("schema"), r->schema.n ? r->schema : STR("{}"));
-        if (r->schema_strict >= 0)
-            json_field_bool(&o->w, "strict", r->schema_strict);
+        if (r->schema_strict >= 0 || r->op != OP_RESPONSES)
+            json_field_bool(&o->w, "strict", r->schema_strict > 0);
     }
     json_close_object(&o->w);
 }
