@@ -124,13 +124,17 @@ void neutral_link(struct neutral_request *r)
 }
 
 /* On a tape of its own: a reader of events may be at work on the thread's. */
-static bool is_object(struct str text)
+static bool is_object(struct str text, struct arena *a)
 {
     struct json_steps *steps = NULL;
     struct json_doc d;
-    bool object = !json_steps_new(&steps, text) && !json_step(steps, SIZE_MAX, &d, NULL) &&
-                  json_is(&d, json_root(&d), JSON_OBJECT);
+    enum err e = json_steps_new(&steps, text);
+    if (!e)
+        e = json_step(steps, SIZE_MAX, &d, NULL);
+    bool object = !e && json_is(&d, json_root(&d), JSON_OBJECT);
     json_steps_free(&steps);
+    if (e == ERR_NOMEM)
+        a->failed = true;
     return object;
 }
 
@@ -139,7 +143,7 @@ struct str neutral_args_object(struct str args, struct arena *a)
     args = str_trim(args);
     if (!args.n)
         return STR("{}");
-    if (is_object(args))
+    if (is_object(args, a))
         return args;
     struct buf b;
     buf_init(&b, args.n * 6 + 64);
@@ -148,7 +152,9 @@ struct str neutral_args_object(struct str args, struct arena *a)
     json_open_object(&w);
     json_field_string(&w, "arguments", args);
     json_close_object(&w);
-    struct str out = buf_failed(&b) ? STR_NULL : arena_dup(a, buf_view(&b));
+    if (buf_failed(&b))
+        a->failed = true;
+    struct str out = arena_dup(a, buf_view(&b));
     buf_release(&b);
     return out;
 }

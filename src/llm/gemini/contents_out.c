@@ -199,11 +199,14 @@ static struct str text_of(const struct part *result, struct arena *a)
     return all.n ? all : result->text;
 }
 
-static bool is_object(struct str text)
+static bool is_object(struct str text, struct arena *a)
 {
     struct json_doc d;
     text = str_trim(text);
-    return text.n && text.p[0] == '{' && json_parse(&d, text, NULL) == ERR_OK;
+    enum err e = text.n && text.p[0] == '{' ? json_parse(&d, text, NULL) : ERR_BAD_JSON;
+    if (e == ERR_NOMEM)
+        a->failed = true;
+    return e == ERR_OK;
 }
 
 static enum err put_result(const struct ctx *c, const struct part *p)
@@ -218,7 +221,7 @@ static enum err put_result(const struct ctx *c, const struct part *p)
     json_open_object(c->w);
     json_field_string(c->w, "name", p->name);
     json_key(c->w, STR("response"));
-    if (!p->is_error && is_object(text)) {
+    if (!p->is_error && is_object(text, c->a)) {
         json_put_raw(c->w, text);
     } else {
         json_open_object(c->w);

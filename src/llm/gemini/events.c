@@ -77,6 +77,8 @@ static void close_call(struct ctx *c)
     s->open = false;
     buf_init(&b, 256);
     gemini_args_end(&s->args, &b);
+    if (buf_failed(&b))
+        c->a->failed = true;
     add_args(c, s->open_candidate, arena_dup(c->a, buf_view(&b)));
     buf_release(&b);
     end_call(c, s->open_candidate);

@@ -58,7 +58,9 @@ struct str gemini_logprobs_read(const struct json_doc *d, uint32_t result, struc
     json_close_array(&w);
     json_field_null(&w, "refusal");
     json_close_object(&w);
-    struct str out = buf_failed(&b) ? STR_NULL : arena_dup(a, buf_view(&b));
+    if (buf_failed(&b))
+        a->failed = true;
+    struct str out = arena_dup(a, buf_view(&b));
     buf_release(&b);
     return out;
 }
@@ -107,9 +109,14 @@ void gemini_logprobs_put(struct json_writer *w, struct str openai)
 {
     struct json_steps *steps = NULL;
     struct json_doc d;
-    if (!openai.n || json_steps_new(&steps, openai))
+    if (!openai.n)
         return;
-    if (json_step(steps, SIZE_MAX, &d, NULL) == ERR_OK) {
+    enum err e = json_steps_new(&steps, openai);
+    if (!e)
+        e = json_step(steps, SIZE_MAX, &d, NULL);
+    if (e == ERR_NOMEM)
+        w->out->failed = true;
+    if (!e) {
         uint32_t content = json_get(&d, json_root(&d), STR("content"));
         if (json_is(&d, content, JSON_ARRAY))
             put_result(w, &d, content);

@@ -60,9 +60,11 @@ static enum err put_declaration(const struct ctx *c, const struct tool *t)
         json_field_string(c->w, "description", t->description);
     if (native && t->schema.n && !gemini_schema_is_empty(t->schema, c->a))
         put_raw(c, STR("parametersJsonSchema"), t->schema);
-    buf_init(&b, GEMINI_SCHEMA_MAX);
+    buf_init(&b, GEMINI_SCHEMA_MAX + 1);
     if (!native && t->schema.n)
         e = gemini_schema_write(t->schema, true, c->a, &b, c->info);
+    if (!e && buf_failed(&b))
+        e = ERR_NOMEM;
     if (!e)
         put_raw(c, STR("parameters"), buf_view(&b));
     buf_release(&b);
@@ -211,8 +213,10 @@ static enum err put_format(const struct ctx *c)
         return ERR_OK;
     }
     struct buf b;
-    buf_init(&b, GEMINI_SCHEMA_MAX);
+    buf_init(&b, GEMINI_SCHEMA_MAX + 1);
     enum err e = gemini_schema_write(r->schema, false, c->a, &b, c->info);
+    if (!e && buf_failed(&b))
+        e = ERR_NOMEM;
     if (!e) {
         json_key(c->w, STR("responseSchema"));
         json_put_raw(c->w, buf_view(&b));

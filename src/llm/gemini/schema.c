@@ -43,7 +43,7 @@ struct node {
 
 static bool spent(struct ctx *c)
 {
-    return ++c->steps > STEPS_MAX || buf_failed(c->w.out);
+    return ++c->steps > STEPS_MAX || c->w.out->n > GEMINI_SCHEMA_MAX || buf_failed(c->w.out);
 }
 
 /* ---- collecting a node's parts ---- */
@@ -511,7 +511,10 @@ bool gemini_schema_is_empty(struct str schema, struct arena *a)
 {
     struct json_doc d;
     struct buf none;
-    if (json_parse(&d, schema, NULL))
+    enum err e = json_parse(&d, schema, NULL);
+    if (e == ERR_NOMEM)
+        a->failed = true;
+    if (e)
         return false;
     buf_init(&none, 1);
     struct ctx c = {.d = &d, .a = a, .chain = {json_root(&d)}, .chain_n = 1, .w.out = &none};
@@ -530,15 +533,15 @@ enum err gemini_schema_write(struct str schema, bool params, struct arena *a, st
         return e;
     if (e || !json_is(&d, json_root(&d), JSON_OBJECT))
         return err_set(info, ERR_INVALID, "a schema must be a JSON object");
-    buf_init(&b, GEMINI_SCHEMA_MAX);
+    buf_init(&b, GEMINI_SCHEMA_MAX * 2 + schema.n * 6);
     struct ctx c = {.d = &d, .a = a, .chain = {json_root(&d)}, .chain_n = 1};
     json_writer_init(&c.w, &b);
     if (!params || !is_empty_object(&c, json_root(&d)))
         put_node(&c, json_root(&d));
-    if (c.steps > STEPS_MAX || (buf_failed(&b) && !arena_failed(a)))
-        e = err_set(info, ERR_INVALID, "the schema is too large with its references written out");
-    else if (arena_failed(a))
+    if (arena_failed(a) || buf_failed(&b))
         e = ERR_NOMEM;
+    else if (c.steps > STEPS_MAX || b.n > GEMINI_SCHEMA_MAX)
+        e = err_set(info, ERR_INVALID, "the schema is too large with its references written out");
     else
         buf_str(out, buf_view(&b));
     buf_release(&b);

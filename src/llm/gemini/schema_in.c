@@ -202,9 +202,9 @@ struct str gemini_schema_read(const struct json_doc *d, uint32_t schema, struct 
     buf_init(&b, raw.n * 8 + 1024);
     json_writer_init(&w, &b);
     put_schema(&w, d, schema, a);
-    struct str out = buf_failed(&b) ? STR_NULL : arena_dup(a, buf_view(&b));
     if (buf_failed(&b))
         a->failed = true;
+    struct str out = arena_dup(a, buf_view(&b));
     buf_release(&b);
     return out;
 }
