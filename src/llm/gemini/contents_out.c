@@ -7,6 +7,8 @@
  * (https://ai.google.dev/gemini-api/docs/thought-signatures). */
 #include "llm/gemini/gemini.h"
 
+/* A result nested deeper stays text: it stands in a few levels more. */
+#define RESULT_DEPTH 48
 #define NO_SIGNATURE STR("skip_thought_signature_validator")
 
 struct ctx {
@@ -76,28 +78,46 @@ static bool data_url(struct str url, struct str *mime, struct str *data)
     return true;
 }
 
+/* Where the callers of each form say what is refused here. */
+struct fields {
+    enum llm_op op;
+    const char *url, *file, *call;
+};
+
+static const struct fields *fields_of(enum llm_op op)
+{
+    static const struct fields table[] = {
+        {OP_CHAT, "messages[].content[].image_url.url", "messages[].content[].file.file_id",
+         "messages[].tool_call_id"},
+        {OP_RESPONSES, "input[].content[].image_url", "input[].content[].file_id",
+         "input[].call_id"},
+        {OP_MESSAGES, "messages[].content[].source.url", "messages[].content[].source.file_id",
+         "messages[].content[].tool_use_id"},
+        {OP_COUNT_TOKENS, "messages[].content[].source.url", "messages[].content[].source.file_id",
+         "messages[].content[].tool_use_id"},
+        {OP_NONE, "contents[].parts[].fileData.fileUri", "contents[].parts[].fileData.fileUri",
+         "contents[].parts[].functionResponse.name"},
+    };
+    const struct fields *f = table;
+    while (f->op != op && f->op != OP_NONE)
+        f++;
+    return f;
+}
+
+static enum err refuse(const struct ctx *c, const char *field, const char *why)
+{
+    if (c->info)
+        str_copy(c->info->field, sizeof c->info->field, str_c(field));
+    return err_set(c->info, ERR_INVALID, "%s", why);
+}
+
 static enum err refuse_media(const struct ctx *c, const struct part *p)
 {
-    static const struct {
-        enum llm_op op;
-        const char *url, *file;
-    } fields[] = {
-        {OP_CHAT, "messages[].content[].image_url.url", "messages[].content[].file.file_id"},
-        {OP_RESPONSES, "input[].content[].image_url", "input[].content[].file_id"},
-        {OP_MESSAGES, "messages[].content[].source.url", "messages[].content[].source.file_id"},
-        {OP_COUNT_TOKENS, "messages[].content[].source.url", "messages[].content[].source.file_id"},
-        {OP_GENERATE, "contents[].parts[].fileData.fileUri", "contents[].parts[].fileData.fileUri"},
-        {OP_GEMINI_COUNT, "contents[].parts[].fileData.fileUri",
-         "contents[].parts[].fileData.fileUri"},
-    };
-    bool url = p->media.url.n > 0;
-    for (size_t i = 0; i < sizeof fields / sizeof *fields && c->info; i++)
-        if (fields[i].op == c->r->op)
-            str_copy(c->info->field, sizeof c->info->field,
-                     str_c(url ? fields[i].url : fields[i].file));
-    return err_set(c->info, ERR_INVALID,
-                   url ? "Gemini does not fetch media by URL: send the bytes as a data URL"
-                       : "Gemini cannot read this file: send its bytes as a data URL");
+    const struct fields *f = fields_of(c->r->op);
+    if (p->media.url.n)
+        return refuse(c, f->url,
+                      "Gemini does not fetch media by URL: send the bytes as a data URL");
+    return refuse(c, f->file, "Gemini cannot read this file: send its bytes as a data URL");
 }
 
 static enum err put_media(const struct ctx *c, const struct part *p)
@@ -206,6 +226,9 @@ static bool is_object(struct str text, struct arena *a)
     enum err e = text.n && text.p[0] == '{' ? json_parse(&d, text, NULL) : ERR_BAD_JSON;
     if (e == ERR_NOMEM)
         a->failed = true;
+    for (uint32_t i = 0; !e && i < d.n; i++)
+        if (d.e[i].depth > RESULT_DEPTH)
+            return false;
     return e == ERR_OK;
 }
 
@@ -213,9 +236,8 @@ static enum err put_result(const struct ctx *c, const struct part *p)
 {
     struct str text = text_of(p, c->a);
     if (!p->name.n)
-        return err_set(c->info, ERR_INVALID,
-                       "the result of tool call \"%.*s\" has no such call before it",
-                       p->id.n > 64 ? 64 : (int)p->id.n, p->id.p);
+        return refuse(c, fields_of(c->r->op)->call,
+                      "a tool's result needs its call before it: Gemini wants the function's name");
     json_open_object(c->w);
     json_key(c->w, STR("functionResponse"));
     json_open_object(c->w);

@@ -12,7 +12,7 @@
 /* ---- schemas (schema.c, schema_in.c) ---- */
 
 /* A schema's rewritten form is at most this long … */
-#define GEMINI_SCHEMA_MAX ((size_t)512 << 10)
+#define GEMINI_SCHEMA_MAX ((size_t)256 << 10)
 /* … and at most this many containers deep. */
 #define GEMINI_SCHEMA_DEPTH 48
 

@@ -11,7 +11,10 @@
 
 #define PARTS_MAX 16
 #define CHAIN_MAX 64
-#define STEPS_MAX 200000
+/* What may be looked at, in members: a lookup passes the members before it, a node is asked for
+ * each keyword in turn. */
+#define STEPS_MAX  400000
+#define NODE_STEPS 8
 
 enum { T_STRING = 1, T_NUMBER = 2, T_INTEGER = 4, T_BOOLEAN = 8, T_ARRAY = 16, T_OBJECT = 32 };
 #define T_NULL 64
@@ -41,9 +44,16 @@ struct node {
     bool nullable, cut;
 };
 
+static bool spend(struct ctx *c, unsigned steps)
+{
+    if (c->steps <= STEPS_MAX)
+        c->steps += steps < STEPS_MAX ? steps : STEPS_MAX;
+    return c->steps > STEPS_MAX || c->w.out->n > GEMINI_SCHEMA_MAX || buf_failed(c->w.out);
+}
+
 static bool spent(struct ctx *c)
 {
-    return ++c->steps > STEPS_MAX || c->w.out->n > GEMINI_SCHEMA_MAX || buf_failed(c->w.out);
+    return spend(c, 1);
 }
 
 /* ---- collecting a node's parts ---- */
@@ -56,7 +66,7 @@ static uint32_t resolve(struct ctx *c, struct str ref)
     if (!ref.n || ref.p[0] != '#')
         return JSON_NONE;
     str_split(&rest, '/', &token);
-    while (at != JSON_NONE && str_split(&rest, '/', &token)) {
+    while (str_split(&rest, '/', &token) && !spend(c, json_size(c->d, at))) {
         char name[256];
         size_t n = 0;
         for (size_t i = 0; i < token.n && n < sizeof name; i++) {
@@ -125,7 +135,8 @@ static void add_union(struct ctx *c, struct node *n, uint32_t list)
 static void add_part(struct ctx *c, struct node *n, uint32_t at)
 {
     const struct json_doc *d = c->d;
-    if (n->n == PARTS_MAX || !json_is(d, at, JSON_OBJECT) || spent(c))
+    if (n->n == PARTS_MAX || !json_is(d, at, JSON_OBJECT) ||
+        spend(c, 1 + NODE_STEPS * json_size(d, at)))
         return;
     n->part[n->n++] = at;
     bool nullable;
@@ -350,10 +361,11 @@ static void put_items(struct ctx *c, const struct node *n)
 /* Is `name` a property in one of the first n parts? */
 static bool is_property(struct ctx *c, const struct node *n, unsigned parts, struct str name)
 {
-    for (unsigned i = 0; i < parts; i++)
-        if (!spent(c) &&
-            json_get(c->d, json_get(c->d, n->part[i], STR("properties")), name) != JSON_NONE)
+    for (unsigned i = 0; i < parts; i++) {
+        uint32_t props = json_get(c->d, n->part[i], STR("properties"));
+        if (!spend(c, json_size(c->d, props) / 4) && json_get(c->d, props, name) != JSON_NONE)
             return true;
+    }
     return false;
 }
 
