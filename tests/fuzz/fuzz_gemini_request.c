@@ -56,7 +56,7 @@ static void check_body(const struct json_doc *d)
 static enum err write_for(struct neutral_request *r, const struct codec *c,
                           const struct model_caps *caps, struct arena *a, struct buf *out)
 {
-    const struct target t = {.model = STR("m"), .provider = STR("gemini"), .caps = caps};
+    const struct target t = {.model = STR("m"), .provider = STR("google"), .caps = caps};
     struct receipt receipt = {.n = 0};
     struct link link = {false};
     struct err_info info;

@@ -89,17 +89,17 @@ static void whole(struct str body)
         return;
     arena_init(&a, (size_t)64 << 20);
     buf_init(&out, (size_t)64 << 20);
-    if (codec_generate.read_reply(&r, &d, NULL, STR("gemini"), &a, &f)) {
+    if (codec_generate.read_reply(&r, &d, NULL, STR("google"), &a, &f)) {
         check_fault(&f);
     } else {
         must(r.candidates);
         codec_generate.write_reply(&r, &as, &a, &out);
         must(json_parse(&d, buf_view(&out), NULL) == ERR_OK);
-        must(codec_generate.read_reply(&r, &d, NULL, STR("gemini"), &a, &f) == ERR_OK);
+        must(codec_generate.read_reply(&r, &d, NULL, STR("google"), &a, &f) == ERR_OK);
     }
     arena_release(&a);
     if (!json_parse(&d, body, NULL) &&
-        codec_gemini_count.read_reply(&r, &d, NULL, STR("gemini"), &a, &f))
+        codec_gemini_count.read_reply(&r, &d, NULL, STR("google"), &a, &f))
         check_fault(&f);
     arena_release(&a);
     buf_release(&out);
@@ -123,7 +123,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct arena scratch;
         struct fault f = {ERR_OK};
         arena_init(&scratch, (size_t)16 << 20);
-        e = codec_generate.read_event(reader, STR("gemini"), STR_NULL, line, &scratch, take, &w,
+        e = codec_generate.read_event(reader, STR("google"), STR_NULL, line, &scratch, take, &w,
                                       &f);
         if (e)
             check_fault(&f);

@@ -5,6 +5,9 @@
  * order, and get ids by position, which stay the same from request to request. */
 #include "llm/gemini/gemini.h"
 
+/* How many calls are looked through for the one that a response is for. */
+#define CALLS_LOOKED 512
+
 /* A call of the last model turn that waits for its response. */
 struct waiting {
     struct waiting *next;
@@ -17,7 +20,9 @@ struct ctx {
     const struct json_doc *d;
     struct arena *a;
     struct err_info *info;
-    struct waiting *waiting;
+    struct waiting *waiting, **waiting_end;
+    struct part *thinking; /* the part before, when it is a thought without a signature */
+    struct buf thought;    /* its text, once it has come in two pieces */
     unsigned turn, calls, orphans;
     char at[64]; /* "contents[0].parts[1]" */
 };
@@ -136,20 +141,22 @@ static enum err read_call(struct ctx *c, uint32_t call, struct part *p)
     if (!get_string(c, call, "id", &p->id) || !p->id.n)
         p->id = arena_printf(c->a, "call_%u_%u", c->turn, c->calls);
     c->calls++;
-    struct waiting *w = arena_zalloc(c->a, sizeof *w), **end = &c->waiting;
+    struct waiting *w = arena_zalloc(c->a, sizeof *w);
     if (!w)
         return ERR_NOMEM;
-    while (*end)
-        end = &(*end)->next;
     w->call = p;
-    *end = w;
+    *c->waiting_end = w;
+    c->waiting_end = &w->next;
     return ERR_OK;
 }
 
 /* The call that a response is for: by id, else the first of that name without one. */
 static struct str match_call(struct ctx *c, struct str id, struct str name)
 {
-    for (struct waiting *w = c->waiting; w; w = w->next)
+    unsigned looked = 0;
+    while (c->waiting && c->waiting->used)
+        c->waiting = c->waiting->next;
+    for (struct waiting *w = c->waiting; w && looked++ < CALLS_LOOKED; w = w->next)
         if (!w->used && (id.n ? str_eq(w->call->id, id) : str_eq(w->call->name, name))) {
             w->used = true;
             return w->call->id;
@@ -199,17 +206,26 @@ static enum err read_response(struct ctx *c, uint32_t r, struct part *p)
 /* Thoughts arrive in pieces whose last has the signature: one part again. */
 static struct part *thought_part(struct ctx *c, struct part **list, struct str text)
 {
-    struct part *last = *list;
-    while (last && last->next)
-        last = last->next;
-    if (!last || last->type != PART_REASONING || last->signature.n || last->redacted) {
-        last = neutral_part(c->a, PART_REASONING, list);
-        if (last)
-            last->text = text;
-    } else if (text.n) {
-        last->text = arena_printf(c->a, "%.*s%.*s", STR_FMT(last->text), STR_FMT(text));
+    if (!c->thinking) {
+        c->thinking = neutral_part(c->a, PART_REASONING, list);
+        buf_reset(&c->thought);
+        if (c->thinking)
+            c->thinking->text = text;
+        return c->thinking;
     }
-    return last;
+    if (!c->thought.n)
+        buf_str(&c->thought, c->thinking->text);
+    buf_str(&c->thought, text);
+    return c->thinking;
+}
+
+static void end_thought(struct ctx *c)
+{
+    if (c->thinking && c->thought.n)
+        c->thinking->text = arena_dup(c->a, buf_view(&c->thought));
+    if (buf_failed(&c->thought))
+        c->a->failed = true;
+    c->thinking = NULL;
 }
 
 static void sign(struct ctx *c, struct part *p, uint32_t at)
@@ -219,6 +235,7 @@ static void sign(struct ctx *c, struct part *p, uint32_t at)
     bool redacted;
     if (!get_string(c, at, "thoughtSignature", &field) || !field.n)
         return;
+    end_thought(c);
     gemini_signature_split(field, &issuer, &p->signature, &redacted, c->a);
     p->issuer = (uint8_t)issuer;
     if (redacted && p->type == PART_REASONING && !p->text.n) {
@@ -244,6 +261,9 @@ static enum err read_part(struct ctx *c, uint32_t at, struct part **list)
     const struct json_doc *d = c->d;
     bool thought = false;
     struct str text;
+    json_bool(d, gemini_get(d, at, "thought"), &thought);
+    if (!thought)
+        end_thought(c);
     if (json_string(d, at, c->a, &text)) {
         struct part *p = neutral_part(c->a, PART_TEXT, list);
         if (p)
@@ -252,7 +272,6 @@ static enum err read_part(struct ctx *c, uint32_t at, struct part **list)
     }
     if (!json_is(d, at, JSON_OBJECT))
         return refuse(c, at, JSON_NONE, "", "a part must be an object");
-    json_bool(d, gemini_get(d, at, "thought"), &thought);
     uint32_t call = gemini_get(d, at, "functionCall"), file = gemini_get(d, at, "fileData");
     uint32_t response = gemini_get(d, at, "functionResponse");
     uint32_t blob = gemini_get(d, at, "inlineData"), said = gemini_get(d, at, "text");
@@ -355,40 +374,65 @@ static enum err read_content(struct ctx *c, uint32_t at, const char *prefix)
         return ERR_NOMEM;
     if (role == ROLE_ASSISTANT) {
         c->waiting = NULL;
+        c->waiting_end = &c->waiting;
         c->calls = 0;
     }
-    return read_parts(c, parts, prefix, &t->parts);
+    enum err e = read_parts(c, parts, prefix, &t->parts);
+    end_thought(c);
+    return e;
+}
+
+static void ctx_init(struct ctx *c, struct neutral_request *out, const struct json_doc *d,
+                     struct arena *a, struct err_info *info)
+{
+    *c = (struct ctx){.out = out, .d = d, .a = a, .info = info};
+    c->waiting_end = &c->waiting;
+    buf_init(&c->thought, d->text.n + 1);
+}
+
+static enum err read_list(struct ctx *c, uint32_t list)
+{
+    enum err e = ERR_OK;
+    for (uint32_t i = json_child(c->d, list); i != JSON_NONE && !e;
+         i = json_sibling(c->d, list, i)) {
+        struct str prefix = arena_printf(c->a, "contents[%u]", c->turn);
+        e = prefix.p ? read_content(c, i, prefix.p) : ERR_NOMEM;
+        c->turn++;
+    }
+    return e;
 }
 
 enum err gemini_read_contents(struct neutral_request *out, const struct json_doc *d, uint32_t at,
                               struct arena *a, struct err_info *info)
 {
-    struct ctx c = {.out = out, .d = d, .a = a, .info = info};
-    enum err e = ERR_OK;
+    struct ctx c;
+    enum err e;
     if (at == JSON_NONE || (json_is(d, at, JSON_ARRAY) && !json_size(d, at)))
         return gemini_refuse(d, at, info, "contents", "contents must not be empty");
+    ctx_init(&c, out, d, a, info);
     if (json_is(d, at, JSON_OBJECT) || json_is(d, at, JSON_STRING))
-        return read_content(&c, at, "contents");
-    if (!json_is(d, at, JSON_ARRAY))
-        return gemini_refuse(d, at, info, "contents", "contents must be an array");
-    for (uint32_t i = json_child(d, at); i != JSON_NONE && !e; i = json_sibling(d, at, i)) {
-        struct str prefix = arena_printf(a, "contents[%u]", c.turn);
-        e = prefix.p ? read_content(&c, i, prefix.p) : ERR_NOMEM;
-        c.turn++;
-    }
+        e = read_content(&c, at, "contents");
+    else if (json_is(d, at, JSON_ARRAY))
+        e = read_list(&c, at);
+    else
+        e = gemini_refuse(d, at, info, "contents", "contents must be an array");
+    buf_release(&c.thought);
     return e;
 }
 
 enum err gemini_read_system(struct neutral_request *out, const struct json_doc *d, uint32_t at,
                             struct arena *a, struct err_info *info)
 {
-    struct ctx c = {.out = out, .d = d, .a = a, .info = info};
+    struct ctx c;
     uint32_t parts = at;
     if (at == JSON_NONE || json_is(d, at, JSON_NULL))
         return ERR_OK;
     if (json_is(d, at, JSON_OBJECT) && json_get(d, at, STR("parts")) != JSON_NONE)
         parts = json_get(d, at, STR("parts"));
+    ctx_init(&c, out, d, a, info);
     enum err e = read_parts(&c, parts, "systemInstruction", &out->system);
+    end_thought(&c);
+    buf_release(&c.thought);
     for (const struct part *p = out->system; p && !e; p = p->next)
         if (p->type != PART_TEXT)
             e = gemini_refuse(d, at, info, "systemInstruction.parts",

@@ -9,6 +9,7 @@
 
 /* A result nested deeper stays text: it stands in a few levels more. */
 #define RESULT_DEPTH 48
+#define ORDER_MAX    ((size_t)1 << 18)
 #define NO_SIGNATURE STR("skip_thought_signature_validator")
 
 struct ctx {
@@ -210,13 +211,27 @@ static enum err put_part(const struct ctx *c, const struct part *p, bool *called
 
 /* ---- what tools gave ---- */
 
+/* All of a result's text; one piece is lent. */
 static struct str text_of(const struct part *result, struct arena *a)
 {
-    struct str all = STR_NULL;
+    const struct part *one = NULL;
+    unsigned n = 0;
+    size_t bytes = 0;
     for (const struct part *p = result->parts; p; p = p->next)
-        if (p->type == PART_TEXT)
-            all = all.n ? arena_printf(a, "%.*s%.*s", STR_FMT(all), STR_FMT(p->text)) : p->text;
-    return all.n ? all : result->text;
+        if (p->type == PART_TEXT) {
+            one = p;
+            n++;
+            bytes += p->text.n;
+        }
+    if (n <= 1)
+        return one ? one->text : result->text;
+    char *all = arena_alloc(a, bytes + 1), *at = all;
+    for (const struct part *p = result->parts; p && all; p = p->next)
+        if (p->type == PART_TEXT && p->text.n) {
+            memcpy(at, p->text.p, p->text.n);
+            at += p->text.n;
+        }
+    return all ? str_make(all, bytes) : STR_NULL;
 }
 
 static bool is_object(struct str text, struct arena *a)
@@ -264,10 +279,21 @@ static bool is_call_of(const struct part *calls, struct str id)
     return false;
 }
 
-/* A turn's results: those of the calls before it in their order, then the others. */
+static size_t count(const struct part *p, enum part_type type)
+{
+    size_t n = 0;
+    for (; p; p = p->next)
+        n += p->type == type;
+    return n;
+}
+
+/* A turn's results: those of the calls before it in their order, then the others. So many that
+ * ordering them would take long stay as they are. */
 static enum err put_results(const struct ctx *c, const struct turn *t, const struct part *calls)
 {
     enum err e = ERR_OK;
+    if (count(calls, PART_TOOL_USE) * count(t->parts, PART_TOOL_RESULT) > ORDER_MAX)
+        calls = NULL;
     for (const struct part *call = calls; call && !e; call = call->next)
         for (const struct part *p = t->parts; p && !e && call->type == PART_TOOL_USE; p = p->next)
             if (p->type == PART_TOOL_RESULT && str_eq(p->id, call->id)) {

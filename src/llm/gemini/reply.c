@@ -191,7 +191,8 @@ static enum err read_candidates(struct neutral_reply *out, const struct json_doc
                                 struct arena *a, struct fault *f)
 {
     uint32_t index = 0;
-    for (uint32_t i = json_child(d, list); i != JSON_NONE; i = json_sibling(d, list, i)) {
+    for (uint32_t i = json_child(d, list); i != JSON_NONE && index < GEMINI_CANDIDATES_MAX;
+         i = json_sibling(d, list, i)) {
         struct neutral_candidate *c = add_candidate(out, a);
         uint32_t reason = json_get(d, i, STR("finishReason"));
         bool broken = false;

@@ -154,7 +154,7 @@ static void read_one(void *reader, struct heard *h, struct str data)
     struct fault f;
     arena_init(&scratch, 8 << 20);
     enum err e =
-        codec_generate.read_event(reader, STR("gemini"), STR_NULL, data, &scratch, take, h, &f);
+        codec_generate.read_event(reader, STR("google"), STR_NULL, data, &scratch, take, h, &f);
     if (e)
         fail_msg("%s: %s", err_name(e), f.message);
     arena_release(&scratch);
@@ -268,7 +268,7 @@ static void whole(const char *text)
     arena_init(&a, 8 << 20);
     buf_init(&out, 8 << 20);
     assert_int_equal(json_parse(&d, str_c(text), NULL), ERR_OK);
-    enum err e = codec_generate.read_reply(&r, &d, NULL, STR("gemini"), &a, &f);
+    enum err e = codec_generate.read_reply(&r, &d, NULL, STR("google"), &a, &f);
     if (strstr(text, "\"error\": {")) {
         assert_int_equal(e, ERR_UPSTREAM_THROTTLE);
         assert_int_equal(f.retry_ms, 34400);
@@ -284,7 +284,7 @@ static void whole(const char *text)
         codec_generate.write_reply(&r, &as, &a, &out);
         assert_int_equal(json_parse(&d, buf_view(&out), NULL), ERR_OK);
         struct neutral_reply again;
-        assert_int_equal(codec_generate.read_reply(&again, &d, NULL, STR("gemini"), &a, &f),
+        assert_int_equal(codec_generate.read_reply(&again, &d, NULL, STR("google"), &a, &f),
                          ERR_OK);
         assert_true(str_eq(again.candidates->parts->signature, p->signature));
         assert_true(str_eq(again.candidates->parts->text, p->text));
