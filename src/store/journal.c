@@ -28,6 +28,7 @@
 #define DRAIN_MS      100
 #define RETRY_MS      1000
 #define STOP_DRAIN_MS 1000
+#define STOP_FAIL_MS  400
 #define NICE          5
 
 /* A thread that sleeps until it is poked or told to stop. */
@@ -203,10 +204,16 @@ static enum err drain_once(struct journal *j, bool *more, bool *failing)
     return e;
 }
 
+/* What a stop leaves undone waits in the segments for the next start. */
+static bool stop_is_over(enum err e, bool more, uint64_t since_ms)
+{
+    return e ? since_ms >= STOP_FAIL_MS : !more || since_ms >= STOP_DRAIN_MS;
+}
+
 static void *drain_main(void *arg)
 {
     struct journal *j = arg;
-    uint64_t give_up_ms = 0;
+    uint64_t stopped_ms = 0;
     bool eager = false, stop = false, failing = false;
     be_nice(NICE);
     for (;;) {
@@ -218,9 +225,9 @@ static void *drain_main(void *arg)
             be_nice(eager ? 0 : NICE);
         }
         enum err e = drain_once(j, &more, &failing);
-        if (stop && give_up_ms == 0)
-            give_up_ms = clock_mono_ms() + STOP_DRAIN_MS;
-        if (stop && (e ? clock_mono_ms() >= give_up_ms : !more))
+        if (stop && stopped_ms == 0)
+            stopped_ms = clock_mono_ms();
+        if (stop && stop_is_over(e, more, clock_mono_ms() - stopped_ms))
             return NULL;
         if (e) {
             if (stop)

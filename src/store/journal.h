@@ -64,8 +64,8 @@ struct journal_stats {
  * lock. ERR_IO, ERR_INVALID (options), ERR_NOMEM. Start and stop on one thread. */
 enum err journal_start(struct journal **out, const struct journal_options *o,
                        struct err_info *info) MUST_CHECK;
-/* Flushes everything into the database (for at most 1 s when that fails; the rest waits in the
- * segments for the next start), ends both threads, removes the rings. Workers must be done. */
+/* Flushes everything into the database (for at most 1 s, 0.4 s when that fails; the rest waits in
+ * the segments for the next start), ends both threads, removes the rings. Workers must be done. */
 void journal_stop(struct journal **j);
 
 /* The ring of worker 0…workers-1; lent. Each ring is used by one thread. */

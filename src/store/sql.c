@@ -3,6 +3,7 @@
 #include "store/sql.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 
 #include "core/alloc.h"
 
@@ -25,6 +26,18 @@ struct sql {
     struct sql_stmt dud; /* stands for a statement for which there was no memory */
     struct sql_stmt *cache[CACHE_MAX];
 };
+
+static _Atomic bool hurry;
+
+void sql_hurry(bool on)
+{
+    atomic_store(&hurry, on);
+}
+
+bool sql_hurried(void)
+{
+    return atomic_load_explicit(&hurry, memory_order_relaxed);
+}
 
 enum err sql_open(const struct sql_driver *driver, const char *where, enum sql_role role,
                   struct sql **out, struct err_info *info)

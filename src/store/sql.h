@@ -38,6 +38,10 @@ enum err sql_open(const struct sql_driver *driver, const char *where, enum sql_r
                   struct sql **out, struct err_info *info) MUST_CHECK;
 /* Rolls back what is open. */
 void sql_close(struct sql **db);
+/* Any thread: the process is ending. No connection waits for another's lock any more for longer
+ * than it takes to ask again; false takes it back (tests). */
+void sql_hurry(bool on);
+bool sql_hurried(void);
 
 /* ---- statements ------------------------------------------------------- */
 struct sql_stmt *sql_query(struct sql *db, const char *literal) __attribute__((returns_nonnull));

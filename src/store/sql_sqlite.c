@@ -10,7 +10,8 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
-#define BUSY_MS 5000
+#define BUSY_MS      5000
+#define BUSY_STEP_MS 5
 
 static enum err map_code(int rc)
 {
@@ -59,6 +60,16 @@ static void create_private(const char *path)
         close(fd); /* just made, so no lock of this process can hang on it */
 }
 
+/* Somebody else has the lock: ask again, `asked` times so far. */
+static int on_busy(void *unused, int asked)
+{
+    (void)unused;
+    if (asked >= BUSY_MS / BUSY_STEP_MS || sql_hurried())
+        return 0;
+    sqlite3_sleep(asked ? BUSY_STEP_MS : 1);
+    return 1;
+}
+
 static enum err lite_open(const char *where, enum sql_role role, void **conn, struct err_info *info)
 {
     bool in_memory = strcmp(where, ":memory:") == 0;
@@ -68,7 +79,7 @@ static enum err lite_open(const char *where, enum sql_role role, void **conn, st
     int rc = sqlite3_open_v2(where, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK) {
         sqlite3_extended_result_codes(db, 1);
-        sqlite3_busy_timeout(db, BUSY_MS);
+        sqlite3_busy_handler(db, on_busy, NULL);
         rc = sqlite3_exec(db,
                           "PRAGMA foreign_keys=ON;"
                           "PRAGMA cache_size=-512;"

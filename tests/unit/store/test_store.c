@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "store/datadir.h"
 #include "store/repo_meta.h"
 #include "store/store.h"
@@ -139,6 +140,24 @@ static void changes_of_other_connections_are_seen(void **state)
     sql_close(&other);
 }
 
+static void nobody_waits_for_a_lock_in_a_hurry(void **state)
+{
+    struct sql *one, *two;
+    struct err_info info = {0};
+    OK(datadir_open_config(dir, &one, &info));
+    OK(datadir_open_config(dir, &two, &info));
+    OK(sql_begin(one, SQL_WRITE, &info));
+    sql_hurry(true);
+    uint64_t from_ms = clock_mono_ms();
+    assert_int_equal(sql_begin(two, SQL_WRITE, &info), ERR_AGAIN);
+    assert_true(clock_mono_ms() - from_ms < 2000); /* it is 5 s else */
+    sql_hurry(false);
+    sql_rollback(one);
+    OK(sql_begin(two, SQL_WRITE, &info));
+    sql_close(&one);
+    sql_close(&two);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
@@ -146,6 +165,7 @@ int main(void)
         T(jobs_run_in_order_and_come_home),
         T(a_full_queue_refuses_and_close_runs_the_rest),
         T(changes_of_other_connections_are_seen),
+        T(nobody_waits_for_a_lock_in_a_hurry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
