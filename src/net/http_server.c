@@ -592,15 +592,33 @@ void http_server_release(struct http_server *s)
         destroy(s->conns);
 }
 
-void http_server_close_idle(struct http_server *s)
+void http_server_end_keep_alive(struct http_server *s)
 {
     s->closing = true;
+    for (struct http_conn *c = s->conns; c; c = c->next)
+        c->keep_alive = c->may_keep = false;
+}
+
+static void close_waiting(struct http_server *s, bool begun)
+{
+    http_server_end_keep_alive(s);
     for (struct http_conn *c = s->conns, *next; c; c = next) {
         next = c->next;
-        c->keep_alive = false;
-        if (c->state == HEAD && tcp_queued(&c->tcp))
+        if (c->state != HEAD || (!begun && (c->in_len || c->tcp.handshaking)))
+            continue;
+        if (tcp_queued(&c->tcp))
             http_conn_close_when_sent(c); /* the end of its last reply */
-        else if (c->state == HEAD)
+        else
             destroy(c);
     }
+}
+
+void http_server_close_idle(struct http_server *s)
+{
+    close_waiting(s, false);
+}
+
+void http_server_close_unserved(struct http_server *s)
+{
+    close_waiting(s, true);
 }

@@ -74,8 +74,13 @@ struct http_conn {
 void http_server_accept(struct http_server *s, int fd, const struct addr *peer);
 /* After the loop has stopped: closes what is left; the loop must then be freed. */
 void http_server_release(struct http_server *s);
-/* Closes idle connections and unfinished heads now; the rest after their reply. */
+/* From now on every connection closes behind its reply, and the reply says so where it has not
+ * begun. */
+void http_server_end_keep_alive(struct http_server *s);
+/* The same, and closes idle connections now. */
 void http_server_close_idle(struct http_server *s);
+/* The same, and closes those whose request's head has not come whole. */
+void http_server_close_unserved(struct http_server *s);
 
 /* From head(): the body is wanted, into this arena (which must outlive it). */
 void http_accept(struct http_conn *c, struct arena *arena);

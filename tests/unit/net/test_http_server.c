@@ -734,6 +734,28 @@ static void lingers(void **state)
     assert_int_equal(server.lingering, 0);
 }
 
+/* Keep-alive ends, and nobody who has begun to ask is cut off. */
+static void ends_keep_alive(void **state)
+{
+    say(GET("/now"));
+    peer.n = 0;
+    http_server_end_keep_alive(&server);
+    settle();
+    assert_int_equal(server.count, 1);
+    say("GET /no");
+    http_server_close_idle(&server);
+    settle();
+    assert_int_equal(server.count, 1);
+    say("w HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n" CLOSE "X: y\r\n\r\nnow");
+    expect_closed();
+    server.closing = false;
+    connect_peer(0);
+    say("GET /no");
+    http_server_close_unserved(&server);
+    expect_closed();
+}
+
 static void closes_what_is_idle(void **state)
 {
     say(GET("/now"));
@@ -784,6 +806,7 @@ int main(void)
         T(ends_once_when_a_write_fails),
         T(tells_when_all_is_sent),
         T(lingers),
+        T(ends_keep_alive),
         T(closes_what_is_idle),
     };
     return cmocka_run_group_tests_name("http_server", tests, NULL, NULL);
