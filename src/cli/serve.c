@@ -26,8 +26,8 @@ static const char help_text[] =
     "  --config FILE     lyss.conf to read\n"
     "  --json            print one line of JSON when ready to serve, and nothing else\n"
     "\n"
-    "Every setting of docs/configuration.md is a flag too. SIGTERM ends open streams in-band and\n"
-    "exits 0.\n"
+    "Every setting of docs/configuration.md is a flag too. SIGTERM lets what is under way finish\n"
+    "(drain_timeout_ms), ends what is left in-band and exits 0; a second one does not wait.\n"
     "\n"
     "Examples:\n"
     "  lyss %s --data ./data --listen 127.0.0.1:8003\n"
@@ -164,6 +164,21 @@ static int serve(struct config *c, bool dev, bool json)
     return code;
 }
 
+/* For trying Lyss out: less strict, and gone as soon as Ctrl-C is pressed. */
+static enum err dev_defaults(struct config *c, struct err_info *info)
+{
+    static const struct {
+        enum config_id id;
+        struct str value;
+    } rows[] = {{CONFIG_ID_environment, STR("development")},
+                {CONFIG_ID_drain_timeout_ms, STR("0")}};
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && !e; i++)
+        if (c->sources[rows[i].id] == SOURCE_DEFAULT)
+            e = config_set(c, rows[i].id, rows[i].value, SOURCE_DEFAULT, "lyss dev", info);
+    return e;
+}
+
 int cmd_serve(int argc, char **argv, bool dev)
 {
     struct args args;
@@ -180,10 +195,7 @@ int cmd_serve(int argc, char **argv, bool dev)
     } else if (args_config(&args, &config, &info)) {
         fprintf(stderr, "lyss: %s\nRun 'lyss check' to see every setting.\n", info.text);
     } else {
-        enum err e = ERR_OK;
-        if (dev && config.sources[CONFIG_ID_environment] == SOURCE_DEFAULT)
-            e = config_set(&config, CONFIG_ID_environment, STR("development"), SOURCE_DEFAULT,
-                           "lyss dev", &info);
+        enum err e = dev ? dev_defaults(&config, &info) : ERR_OK;
         close_to_debuggers(&config);
         code = e ? report("settings", e, &info) : serve(&config, dev, args.json);
         config_release(&config);

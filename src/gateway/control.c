@@ -25,6 +25,7 @@
 
 #define WATCH_MS      250
 #define SILENT_MS     2000
+#define DRAIN_LOOK_MS 20
 #define HEAP_MMAP_MIN (4 << 20)
 #define HEAP_TRIM_MIN (16 << 20)
 
@@ -415,18 +416,47 @@ const char *control_url(const struct control *c)
 /* ---- stop
  * -------------------------------------------------------------------------------------------- */
 
-void control_run(struct control *c)
+/* The signal that came within the time; 0: none. */
+static int next_signal(unsigned ms)
 {
     sigset_t set;
-    siginfo_t got = {0};
-    struct timespec wait = {.tv_nsec = WATCH_MS * 1000000L};
+    struct timespec wait = {.tv_nsec = ms * 1000000L};
     signals(&set);
-    do {
+    int got = sigtimedwait(&set, NULL, &wait);
+    return got < 0 ? 0 : got;
+}
+
+static bool is_end(int signal)
+{
+    return signal == SIGTERM || signal == SIGINT;
+}
+
+/* What is under way gets its time, unless somebody asks a second time. */
+static void drain(struct control *c)
+{
+    int64_t timeout_ms = c->config->drain_timeout_ms;
+    struct drain d;
+    atomic_store(&c->gateway.ready, false);
+    if (!timeout_ms)
+        return;
+    drain_start(&d, &c->gateway, clock_mono_ms(), (uint64_t)timeout_ms);
+    while (!drain_step(&d, clock_mono_ms()))
+        if (is_end(next_signal(DRAIN_LOOK_MS))) {
+            log_event(LOG_WARN, "server.stopping_at_once");
+            return;
+        }
+}
+
+void control_run(struct control *c)
+{
+    int got;
+    do
         look_at_loops(c);
-        if (sigtimedwait(&set, &got, &wait) < 0)
-            got.si_signo = 0;
-    } while (got.si_signo != SIGTERM && got.si_signo != SIGINT);
-    log_event(LOG_INFO, "server.stopping", LOG_CSTR("signal", strsignal(got.si_signo)));
+    while (!is_end(got = next_signal(WATCH_MS)));
+    log_event(LOG_INFO, "server.stopping", LOG_CSTR("signal", strsignal(got)),
+              LOG_I64("drain_timeout_ms", c->config->drain_timeout_ms));
+    drain(c);
+    sql_hurry(true);
     store_close(&c->store);
     gateway_stop(&c->gateway);
     journal_stop(&c->gateway.journal);

@@ -26,7 +26,8 @@ enum err control_start(struct control *c, const struct control_options *o,
                        struct err_info *info) MUST_CHECK;
 /* The address that is served, as a URL; lent. */
 const char *control_url(const struct control *c);
-/* Serves until SIGTERM or SIGINT; then ends streams in-band and flushes the journal. */
+/* Serves until SIGTERM or SIGINT; then lets what is under way finish (drain.h), ends what is left
+ * in-band and flushes the journal. A second signal ends the waiting. */
 void control_run(struct control *c);
 void control_free(struct control **c);
 

@@ -304,7 +304,7 @@ static void on_stop(struct message *m)
     mem_free(m);
     w->stopping = true;
     tcp_listener_close(&w->listener);
-    http_server_close_idle(&w->server);
+    http_server_close_unserved(&w->server);
     end_requests(w);
     w->stop_by_ms = loop_now_ms(w->loop) + w->gateway->settings.stop_ms;
     deadline_set(w->loop, &w->stop_deadline, loop_now_ms(w->loop) + STOP_LOOK_MS, on_stop_look);

@@ -11,6 +11,7 @@
 #include "gateway/balance/affinity.h"
 #include "gateway/browser.h"
 #include "gateway/cells.h"
+#include "gateway/drain.h"
 #include "gateway/metrics.h"
 #include "gateway/snapshot.h"
 #include "net/dns.h"
@@ -56,6 +57,7 @@ struct worker {
     struct request *requests; /* all that are under way */
     unsigned requests_n;
     bool stopping;
+    struct drain_seat drain; /* shared with the control thread, see there */
     struct deadline stop_deadline;
     uint64_t stop_by_ms;
     _Atomic unsigned connections;  /* read by other workers, to pass descriptors on */
