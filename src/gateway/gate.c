@@ -453,11 +453,11 @@ bool gate_shut(struct credential_cell *c, uint64_t now_ms)
 {
     uint64_t wait;
     if (until(&c->aside_until_ms, now_ms, &wait) ||
-        breaker_look(&c->rest.breaker, now_ms, NULL) != BREAKER_CLOSED)
+        !breaker_stale(&c->rest.breaker, now_ms, GATE_MODEL_STALE_MS))
         return true;
     for (unsigned i = 0; i < GATE_MODELS; i++) {
         struct model_cell *m = atomic_load_explicit(&c->models[i], memory_order_acquire);
-        if (m && breaker_look(&m->breaker, now_ms, NULL) != BREAKER_CLOSED)
+        if (m && !breaker_stale(&m->breaker, now_ms, GATE_MODEL_STALE_MS))
             return true;
     }
     return false;

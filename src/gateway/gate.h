@@ -112,7 +112,7 @@ void gate_limits(struct gate_pass *pass, const struct ratelimit *r, uint64_t now
 
 /* A health check of the credential has ended. ok: it is proved. */
 void gate_checked(struct credential_cell *c, const struct fault *f, bool ok, uint64_t now_ms);
-/* Is it put aside, or a breaker of it open? */
+/* Is it put aside, or a breaker of it open (and not merely left so, because nobody asks)? */
 bool gate_shut(struct credential_cell *c, uint64_t now_ms);
 void gate_release(struct credential_cell *c); /* frees its model cells; nobody uses it any more */
 

@@ -3,7 +3,6 @@
 #include "gateway/passthrough.h"
 #include "gateway/translate.h"
 
-
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/rng.h"
@@ -156,6 +155,8 @@ void relay_break(struct request *r, enum ledger_state state, enum err e,
 {
     struct fault own;
     http_call_cancel(&r->call);
+    if (fault)
+        gate_fault(&r->pass, fault, loop_now_ms(r->worker->loop));
     if (r->conn && !r->head_sent) { /* committed, but nothing could be sent */
         if (!fault)
             fault_from_err(&own, e, info);

@@ -7,8 +7,8 @@ import threading
 import time
 
 import pytest
-from lib.http import wait
-from lib.lyss import slack
+from lib.http import request_bytes, wait
+from lib.lyss import chat_body, slack
 from lib.upstream import PROVIDER_KEY, Upstream
 
 
@@ -82,6 +82,36 @@ def test_requests_of_callers_never_open_it(own, up, name):
         assert own.chat(m).status == 400
     up.on(m)
     assert own.chat(m).status == 200
+
+
+def test_a_caller_who_leaves_between_two_attempts(fresh, up, up2, name):
+    """The wait before the next attempt holds a place there, which is given back."""
+    l = fresh(env={"LYSS_RETRY_BACKOFF_MS": "10000"})
+    l.channel("a", up.url, "m-*", args=("--priority", "9"))
+    l.channel("b", up2.url, "m-*", args=("--concurrency", "1"))
+    l.caught_up()
+    left = 0
+    for _ in range(4):
+        m = up.on(name(), status=500)
+        with l.connect() as c:
+            c.send(request_bytes("POST", "/v1/chat/completions", chat_body(m), l.auth()))
+            up.wait_request(m)
+        row = l.row_of_model(m)
+        left += row["state"] == "client_gone" and not up2.of(m)
+    assert left >= 1                                        # the wait is random, at most 2 s
+    m = up.on(name(), status=500)
+    r = l.chat(m)
+    assert r.status == 200 and r.header("x-lyss-attempts") == "2" and r.header("x-lyss-channel") == "b"
+    assert metric(l, 'lyss_channel_in_flight{channel="a"}') == metric(l, 'lyss_channel_in_flight{channel="b"}') == 0
+
+
+def test_a_stream_that_breaks_counts(own, up, name):
+    own.channel("one", up.url, "m-*")
+    own.caught_up()
+    m = up.on(name(), fault="fin", after=5)
+    for _ in range(5):
+        assert own.stream(m).status == 200                  # committed, then an error in-band
+    assert own.chat(m).status == 503
 
 
 # throttling
