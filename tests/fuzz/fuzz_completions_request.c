@@ -1,0 +1,11 @@
+/* fuzz_completions_request: any bytes as a request in the form of completions, out in every other.
+ */
+#include "codec.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_request(&codec_completions, data, size);
+    return 0;
+}
