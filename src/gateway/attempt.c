@@ -5,6 +5,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/rng.h"
+#include "gateway/idempotency.h"
 #include "gateway/passthrough.h"
 #include "gateway/translate.h"
 #include "llm/dialect.h"
@@ -267,6 +268,7 @@ void attempt_answer(struct request *r, const struct fault *f)
     d->fault_body(b, f, str_make(id, 36));
     if (buf_failed(b))
         buf_reset(b); /* rather no words than half of them */
+    idempotency_take(r, d->fault_status(f), "application/json", buf_view(b), true);
     struct buf h;
     buf_init(&h, 16384);
     buf_str(&h, reply_headers(r, "application/json"));
@@ -274,7 +276,8 @@ void attempt_answer(struct request *r, const struct fault *f)
         buf_printf(&h, "Retry-After: %lld\r\n", (long long)(f->retry_ms + 999) / 1000);
     struct http_conn *c = r->conn;
     r->conn = NULL;
-    http_reply(c, d->fault_status(f), buf_view(&h), buf_view(b));
+    if (c)
+        http_reply(c, d->fault_status(f), buf_view(&h), buf_view(b));
     buf_release(&h);
 }
 
@@ -298,7 +301,7 @@ void attempt_failed(struct request *r, const struct fault *fault)
     const struct gateway_settings *set = &w->gateway->settings;
     p->fault = *fault;
     http_call_cancel(&r->call);
-    if (r->orphan) { /* no retry for a caller who has gone */
+    if (r->orphan && !idempotency_wanted(r)) { /* no retry for a caller who has gone */
         request_settle(r, LEDGER_CLIENT_GONE, 0, ERR_CLIENT_GONE);
         request_free(r);
         return;

@@ -56,6 +56,7 @@ void browser_put_cors(const struct browser_rules *b, struct str origin, struct b
     buf_str(out, origin);
     buf_lit(out, "\r\nVary: Origin\r\nAccess-Control-Expose-Headers: x-request-id, x-lyss-channel, "
                  "x-lyss-provider, x-lyss-attempts, x-lyss-overhead-us, x-lyss-dropped-params, "
+                 "x-lyss-idempotency, "
                  "Retry-After\r\n");
 }
 
@@ -63,11 +64,12 @@ void browser_put_preflight(const struct browser_rules *b, struct str origin, str
 {
     browser_put_cors(b, origin, out);
     if (out->n)
-        buf_lit(out,
-                "Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"
-                "Access-Control-Allow-Headers: authorization, content-type, x-api-key, api-key, "
-                "x-goog-api-key, anthropic-version, x-lyss-strict, x-stainless-arch, "
-                "x-stainless-lang, x-stainless-os, x-stainless-package-version, "
-                "x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, "
-                "x-stainless-timeout\r\nAccess-Control-Max-Age: 86400\r\n");
+        buf_lit(
+            out,
+            "Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"
+            "Access-Control-Allow-Headers: authorization, content-type, x-api-key, api-key, "
+            "x-goog-api-key, anthropic-version, idempotency-key, x-lyss-strict, x-stainless-arch, "
+            "x-stainless-lang, x-stainless-os, x-stainless-package-version, "
+            "x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, "
+            "x-stainless-timeout\r\nAccess-Control-Max-Age: 86400\r\n");
 }

@@ -73,6 +73,7 @@ static void take_settings(struct gateway_settings *s, const struct config *c)
         .attempts_max = (uint32_t)c->attempts_max,
         .retry_wall_ms = (uint32_t)c->retry_wall_ms,
         .retry_backoff_ms = (uint32_t)c->retry_backoff_ms,
+        .idempotency_ms = (uint32_t)c->idempotency_ms,
         .health_interval_ms = (uint32_t)c->health_interval_ms,
         .health_timeout_ms = (uint32_t)c->health_timeout_ms,
         .stop_ms = (uint32_t)c->stop_timeout_ms,
@@ -329,6 +330,7 @@ static enum err start_all(struct control *c, const struct control_options *o, st
     const struct config *cfg = c->config;
     struct snapshot *first;
     take_settings(&g->settings, cfg);
+    g->idem_budget.max_bytes = (uint64_t)cfg->idempotency_bytes;
     g->settings.demo = o->demo;
     g->demo_open = o->demo ? open_demo : NULL;
     g->browser =

@@ -49,6 +49,28 @@ static void put_requests(struct gateway *g, struct buf *b)
     metrics_text_u64(b, "lyss_retries_total", NULL, 0, SUM(g, retries));
 }
 
+static void put_idempotency(struct gateway *g, struct buf *b)
+{
+    static const struct {
+        const char *result;
+        size_t offset;
+    } rows[] = {
+        {"replayed", offsetof(struct worker_metrics, idem_replayed)},
+        {"joined", offsetof(struct worker_metrics, idem_joined)},
+        {"conflict", offsetof(struct worker_metrics, idem_conflicts)},
+        {"not_stored", offsetof(struct worker_metrics, idem_not_stored)},
+    };
+    metrics_text_family(b, "lyss_idempotency_total", "counter",
+                        "Requests with an Idempotency-Key that made no call, or whose answer could "
+                        "not be kept.");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct metrics_label l[] = {LABEL("result", str_c(rows[i].result))};
+        metrics_text_u64(b, "lyss_idempotency_total", l, 1, sum(g, rows[i].offset));
+    }
+    metrics_text_family(b, "lyss_idempotency_bytes", "gauge", "Memory of answers that are kept.");
+    metrics_text_u64(b, "lyss_idempotency_bytes", NULL, 0, atomic_load(&g->idem_budget.used_bytes));
+}
+
 static void put_tokens(struct gateway *g, struct buf *b)
 {
     static const char *const names[] = {
@@ -234,6 +256,7 @@ static void put_process(struct gateway *g, struct buf *b)
 void metrics_render(struct gateway *g, struct buf *out)
 {
     put_requests(g, out);
+    put_idempotency(g, out);
     put_tokens(g, out);
     put_times(g, out);
     put_channels(g, out);

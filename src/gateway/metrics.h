@@ -19,6 +19,7 @@ struct worker_metrics {
     struct counter tokens[9]; /* by ledger counter */
     struct counter attempts, retries;
     struct counter accepted;
+    struct counter idem_replayed, idem_joined, idem_conflicts, idem_not_stored;
     struct histogram ttft_us, total_us, overhead_us;
 };
 

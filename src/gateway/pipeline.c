@@ -1,6 +1,6 @@
 /* pipeline: a request's way from its head to its first attempt. Each phase is a function of the
- * table below; it returns NEXT, WAIT (something will call pipeline_run again) or DONE (it has
- * answered). */
+ * table below; it returns STEP_NEXT, STEP_WAIT (something will call pipeline_run again) or
+ * STEP_DONE (it has answered). */
 #include "gateway/request.h"
 
 #include <assert.h>
@@ -10,6 +10,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/rng.h"
+#include "gateway/idempotency.h"
 #include "gateway/pages.h"
 #include "gateway/passthrough.h"
 #include "gateway/surface.h"
@@ -18,13 +19,10 @@
 #include "net/gunzip.h"
 #include "net/scratch.h"
 
-#define PARSE_STEP_BYTES  (1u << 20)
 #define ARENA_EXTRA_BYTES (8u << 20)
 #define BIG_BODY_BYTES    65536
 #define ERROR_BODY_MAX    65536
 #define HEADERS_MAX       16384
-
-enum step { NEXT, WAIT, DONE };
 
 /* ---- answers of our own ---------------------------------------------------------- */
 
@@ -84,6 +82,13 @@ static void reply_refusal(struct request *r, enum err e, const struct err_info *
     struct http_conn *c = r->conn;
     r->conn = NULL;
     counter_add(&r->worker->metrics.refused, 1);
+    if (r->head_sent) { /* it had a ping while it waited */
+        struct fault f;
+        fault_from_err(&f, e, info);
+        r->conn = c;
+        relay_tell_fault(r, &f, 0);
+        return;
+    }
     reply_error(c, r->dialect, str_make(id, 36), reply_headers(r, NULL), e, info, NULL);
 }
 
@@ -197,6 +202,7 @@ void request_free(struct request *r)
     mem_free(r->ids);
     mem_free(r->spent);
     translation_free(&r->translation);
+    idempotency_drop(r);
     if (r->plan)
         buf_release(&r->plan->translated);
     arena_release(&r->arena);
@@ -338,6 +344,10 @@ static void on_head(struct http_conn *c, const struct http_head *h)
         r->plan->cors = arena_dup(&r->arena, buf_view(lines));
     }
     read_head(r, h);
+    if ((e = idempotency_read(r, h, &info))) {
+        request_refuse(r, e, &info);
+        return;
+    }
     if (s.name.p && (!surface_decode(s.name, &r->arena, &r->deployment) || !r->deployment.n)) {
         (void)!err_set(&info, ERR_INVALID, "the model name in the path is malformed");
         request_refuse(r, ERR_INVALID, &info);
@@ -364,14 +374,14 @@ static void on_head(struct http_conn *c, const struct http_head *h)
 static enum step refused(struct request *r, enum err e, const struct err_info *info)
 {
     request_refuse(r, e, info);
-    return DONE;
+    return STEP_DONE;
 }
 
 static enum step phase_parse(struct request *r)
 {
     struct request_plan *p = r->plan;
     if (p->passthrough)
-        return NEXT;
+        return STEP_NEXT;
     struct err_info info;
     err_info_init(&info);
     enum err e;
@@ -380,7 +390,7 @@ static enum step phase_parse(struct request *r)
         e = json_step(r->steps, PARSE_STEP_BYTES, &doc, &info);
         if (e == ERR_AGAIN) {
             loop_post(r->worker->loop, &r->step);
-            return WAIT;
+            return STEP_WAIT;
         }
         if (!e)
             e = openai_request_read_doc(&p->body, r->op, &doc, r->deployment, &r->arena, &info);
@@ -397,7 +407,7 @@ static enum step phase_parse(struct request *r)
                                       : r->worker->gateway->settings.reserve_output_default;
     uint64_t all = op_row(r->op)->generates ? (uint64_t)out * p->body.n : 0;
     r->estimate_out = all < UINT32_MAX ? (uint32_t)all : UINT32_MAX;
-    return NEXT;
+    return STEP_NEXT;
 }
 
 /* "a, b, c": names that the key may use, for the 404 answer. */
@@ -420,7 +430,7 @@ static void list_models(const struct api_key *k, char *out, size_t cap)
 static enum step phase_resolve(struct request *r)
 {
     if (r->plan->passthrough)
-        return NEXT;
+        return STEP_NEXT;
     struct worker *w = r->worker;
     struct err_info info;
     struct route route;
@@ -442,7 +452,7 @@ static enum step phase_resolve(struct request *r)
         (void)!err_set(&info, ERR_FORBIDDEN, "This API key may not use the model '%s'.", name);
         return refused(r, ERR_FORBIDDEN, &info);
     }
-    return NEXT;
+    return STEP_NEXT;
 }
 
 static enum step phase_admit(struct request *r)
@@ -466,7 +476,7 @@ static enum step phase_admit(struct request *r)
     if (e)
         return refused(r, e, NULL);
     r->admitted = 1;
-    return NEXT;
+    return STEP_NEXT;
 }
 
 static enum step phase_attempt(struct request *r)
@@ -474,17 +484,16 @@ static enum step phase_attempt(struct request *r)
     r->phase = PHASE_ATTEMPT;
     r->plan->first_attempt_ms = loop_now_ms(r->worker->loop);
     attempt_start(r);
-    return DONE;
+    return STEP_DONE;
 }
 
-static enum step (*const phases[])(struct request *) = {phase_parse, phase_resolve, phase_admit,
-                                                        phase_attempt};
+static enum step (*const phases[])(struct request *) = {
+    phase_parse, phase_resolve, idempotency_phase, phase_admit, phase_attempt};
 
-static void pipeline_run(struct request *r)
+void pipeline_run(struct request *r)
 {
-    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++)
-        if (phases[i](r) != NEXT)
-            return;
+    while (phases[r->at](r) == STEP_NEXT)
+        r->at++;
 }
 
 /* ---- the server's calls ------------------------------------------------------------------------

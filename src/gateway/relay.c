@@ -1,5 +1,6 @@
 /* relay: answers on their way from the upstream to the caller: held until the commit, then passed
  * on as they come, and never made to look more complete than they are. */
+#include "gateway/idempotency.h"
 #include "gateway/passthrough.h"
 #include "gateway/translate.h"
 
@@ -68,7 +69,14 @@ void relay_set_deadline(struct request *r)
 
 /* ---- writing to the caller ---------------------------------------------------------- */
 
-bool relay_send_down(struct request *r, struct str data, bool last)
+static const char *content_type(const struct request *r)
+{
+    return r->op == OP_PASSTHROUGH ? r->plan->content_type
+           : r->sse || r->stream   ? "text/event-stream"
+                                   : "application/json";
+}
+
+static bool send_down(struct request *r, struct str data, bool last)
 {
     bool ok;
     if (!r->conn)
@@ -78,10 +86,7 @@ bool relay_send_down(struct request *r, struct str data, bool last)
     if (!r->head_sent) {
         r->head_sent = 1;
         ok = http_stream_start(r->conn, raw ? r->upstream_status : 200,
-                               reply_headers(r, raw                   ? r->plan->content_type
-                                                : r->sse || r->stream ? "text/event-stream"
-                                                                      : "application/json"),
-                               data);
+                               reply_headers(r, content_type(r)), data);
         if (last && ok)
             http_stream_finish(r->conn);
         else if (last)
@@ -99,8 +104,19 @@ bool relay_send_down(struct request *r, struct str data, bool last)
     return ok;
 }
 
+bool relay_send_down(struct request *r, struct str data, bool last)
+{
+    if (r->idem)
+        idempotency_take(r, 200, content_type(r), data, last);
+    return send_down(r, data, last);
+}
+
 void relay_sent(struct request *r)
 {
+    if (r->phase == PHASE_REPLAY) {
+        idempotency_sent(r);
+        return;
+    }
     if (!r->paused)
         return;
     r->paused = 0;
@@ -150,6 +166,27 @@ void relay_drain(struct request *r)
     relay_set_deadline(r);
 }
 
+void relay_tell_fault(struct request *r, const struct fault *f, uint32_t tokens)
+{
+    struct buf b;
+    char id[37];
+    struct http_conn *c = r->conn;
+    r->conn = NULL;
+    buf_init(&b, 16384);
+    uuid_format(r->id, id);
+    if (!r->torn && r->stream && r->op != OP_PASSTHROUGH)
+        dialect_of(r->dialect)
+            ->fault_event(&b, r->op, f, tokens, translate_sequence(r), str_make(id, 36));
+    if (buf_failed(&b))
+        buf_reset(&b);
+    idempotency_take(r, 200, "text/event-stream", buf_view(&b), false);
+    if (c && b.n)
+        (void)!http_stream_write(c, buf_view(&b)); /* false: nobody is there to be told */
+    if (c)
+        http_stream_break(c);
+    buf_release(&b);
+}
+
 void relay_break(struct request *r, enum ledger_state state, enum err e,
                  const struct err_info *info, const struct fault *fault)
 {
@@ -157,7 +194,8 @@ void relay_break(struct request *r, enum ledger_state state, enum err e,
     http_call_cancel(&r->call);
     if (fault)
         gate_fault(&r->pass, fault, loop_now_ms(r->worker->loop));
-    if (r->conn && !r->head_sent) { /* committed, but nothing could be sent */
+    if ((r->conn || r->idem) && !r->head_sent && !idempotency_begun(r)) {
+        /* committed, but nothing could be sent */
         if (!fault)
             fault_from_err(&own, e, info);
         attempt_answer(r, fault ? fault : &own);
@@ -165,25 +203,14 @@ void relay_break(struct request *r, enum ledger_state state, enum err e,
         request_free(r);
         return;
     }
-    if (r->conn) {
-        struct buf b;
-        buf_init(&b, 16384);
+    if (r->conn || r->idem) {
         uint32_t tokens = r->tap.has_usage ? (uint32_t)usage_output_tokens(&r->tap.usage)
                                            : estimate_tokens(&r->tap.out);
-        char id[37];
-        uuid_format(r->id, id);
         if (!fault) {
             fault_from_err(&own, e, info);
             fault = &own;
         }
-        dialect_of(r->dialect)
-            ->fault_event(&b, r->op, fault, tokens, translate_sequence(r), str_make(id, 36));
-        struct http_conn *c = r->conn;
-        r->conn = NULL;
-        if (!r->torn && r->stream && r->op != OP_PASSTHROUGH && !buf_failed(&b))
-            (void)!http_stream_write(c, buf_view(&b)); /* false: nobody is there to be told */
-        http_stream_break(c);
-        buf_release(&b);
+        relay_tell_fault(r, fault, tokens);
     }
     request_settle(r, state, 200, e);
     request_free(r);
@@ -369,26 +396,51 @@ static void on_deadline(struct deadline *d)
         timed_out(r);
         return;
     }
-    if (ping_due(r) <= now_ms && !relay_send_down(r, dialect_of(r->dialect)->ping, false))
+    if (ping_due(r) <= now_ms && !send_down(r, dialect_of(r->dialect)->ping, false))
         return;
     relay_set_deadline(r);
+}
+
+/* Is an answer that has begun read to its end, by the channel's policy? */
+static bool drains(const struct request *r)
+{
+    return r->call_live && r->channel->drain && relay_is_success(r);
+}
+
+static uint64_t drain_end(const struct request *r)
+{
+    uint32_t ms = r->channel->drain_ms;
+    return ms ? loop_now_ms(r->worker->loop) + ms : UINT64_MAX;
 }
 
 bool relay_orphan(struct request *r)
 {
     bool answering = r->phase == PHASE_RELAY || r->phase == PHASE_ATTEMPT;
-    if (!answering || !r->channel->drain || !relay_is_success(r) || r->worker->stopping)
+    bool wanted = answering && idempotency_wanted(r);
+    if (!answering || (!wanted && !drains(r)) || r->worker->stopping)
         return false;
     uint64_t now_ms = loop_now_ms(r->worker->loop);
     r->orphan = 1;
-    r->orphan_until_ms = r->channel->drain_ms ? now_ms + r->channel->drain_ms : UINT64_MAX;
+    r->orphan_until_ms = wanted ? UINT64_MAX : drain_end(r);
     r->last_up_ms = r->paused ? now_ms : r->last_up_ms;
     if (r->paused) {
         r->paused = 0;
         http_call_resume(&r->call);
     }
-    relay_set_deadline(r);
+    if (r->call_live) /* else it waits for its next attempt */
+        relay_set_deadline(r);
     return true;
+}
+
+void relay_abandon(struct request *r)
+{
+    r->orphan_until_ms = drain_end(r);
+    if (drains(r)) {
+        relay_set_deadline(r);
+        return;
+    }
+    request_settle(r, LEDGER_CLIENT_GONE, 0, ERR_CLIENT_GONE);
+    request_free(r);
 }
 
 void relay_shutdown(struct request *r)
@@ -399,8 +451,10 @@ void relay_shutdown(struct request *r)
         attempt_error(r, ERR_SHUTDOWN, NULL);
     else if (r->phase == PHASE_DRAIN)
         request_free(r);
-    else if (r->phase == PHASE_BODY)
+    else if (r->phase == PHASE_BODY || r->phase == PHASE_WAIT)
         request_refuse(r, ERR_SHUTDOWN, NULL);
+    else if (r->phase == PHASE_REPLAY)
+        idempotency_stop(r);
     else if (r->phase == PHASE_PARSE)
         request_refuse_parsing(r, ERR_SHUTDOWN);
 }

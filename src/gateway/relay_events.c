@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "core/alloc.h"
+#include "gateway/idempotency.h"
 #include "gateway/translate.h"
 #include "net/scratch.h"
 
@@ -327,6 +328,6 @@ void relay_stream_bytes(struct request *r, char *p, size_t n)
         estimate_tokens(&r->tap.out) - r->progress_tokens >= PROGRESS_TOKENS)
         settle_progress(r);
     uint32_t most = r->channel->drain_tokens;
-    if (r->orphan && most && estimate_tokens(&r->tap.out) > most)
+    if (r->orphan && most && !idempotency_wanted(r) && estimate_tokens(&r->tap.out) > most)
         relay_break(r, LEDGER_CLIENT_GONE, ERR_CLIENT_GONE, NULL, NULL);
 }

@@ -3,6 +3,7 @@
  * comes. */
 #include "core/alloc.h"
 #include "core/clock.h"
+#include "gateway/idempotency.h"
 #include "gateway/translate.h"
 #include "net/scratch.h"
 
@@ -159,6 +160,7 @@ void relay_whole_end(struct request *r)
     struct str body = str_make(p ? p->reply : "", p ? p->reply_n : 0);
     if (r->phase == PHASE_RELAY) {
         relay_read_last_usage(r);
+        idempotency_take(r, 200, "application/json", STR_NULL, true);
         struct http_conn *c = r->conn;
         r->conn = NULL;
         if (c)
@@ -195,6 +197,7 @@ void relay_whole_end(struct request *r)
     r->first_content_ns = r->head_ns;
     settle_first(r);
     r->overhead_us += (uint32_t)((now_ns - p->ready_ns) / 1000);
+    idempotency_take(r, r->upstream_status, "application/json", body, true);
     struct http_conn *c = r->conn;
     r->conn = NULL;
     if (c)

@@ -1,6 +1,6 @@
 /* reply: the header lines of what the gateway says to a caller, put together by copying. */
 #include "core/rng.h"
-#include "gateway/request.h"
+#include "gateway/idempotency.h"
 #include "net/scratch.h"
 
 #define HEADERS_MAX 16384
@@ -29,6 +29,12 @@ struct str reply_headers(struct request *r, const char *content_type)
         buf_str(lines, r->channel->reply_headers);
     else
         buf_lit(lines, "Cache-Control: no-store\r\n");
+    const char *word = r->idem ? idempotency_word(r) : NULL;
+    if (word) {
+        buf_lit(lines, "x-lyss-idempotency: ");
+        buf_add(lines, word, strlen(word));
+        buf_lit(lines, "\r\n");
+    }
     if (r->plan) {
         if (r->plan->edits.dropped.n) {
             buf_lit(lines, "x-lyss-dropped-params: ");

@@ -18,12 +18,20 @@
 enum request_phase {
     PHASE_BODY,    /* the body is coming in */
     PHASE_PARSE,   /* a long body is being parsed in steps */
+    PHASE_WAIT,    /* another worker, or another call, has the answer */
+    PHASE_REPLAY,  /* another call's answer is on its way to the caller */
     PHASE_ATTEMPT, /* an upstream is asked; nothing is committed */
     PHASE_RELAY,   /* committed: bytes flow */
     PHASE_DRAIN,   /* the caller has its answer; the upstream's last bytes are awaited */
     PHASE_END      /* answered, or alone; a parsing step is on its way and frees it */
 };
 
+/* A phase of the pipeline: on with the next; pipeline_run comes again; it has answered. */
+enum step { STEP_NEXT, STEP_WAIT, STEP_DONE };
+
+#define PARSE_STEP_BYTES (1u << 20) /* of a long body, looked at in one turn */
+
+struct idem;
 struct passthrough;
 struct translation;
 
@@ -87,6 +95,7 @@ struct request {
     struct gunzip *gunzip; /* for an answer that is compressed */
     uint8_t id[16];
     uint8_t phase, op, dialect, attempts;
+    uint8_t at;      /* of the pipeline's phases */
     uint8_t call_op; /* what the upstream is asked for */
     uint8_t stream, sse, swallow_usage, head_sent, ping, paused, admitted, progressed, whole,
         call_live, orphan, force_stream, settled;
@@ -110,6 +119,7 @@ struct request {
     const struct catalogue_entry *entry; /* of the current attempt's model; NULL: no attempt yet */
     struct openai_stream tap;
     struct translation *translation; /* of a stream that a codec reads */
+    struct idem *idem;               /* NULL: it has no Idempotency-Key */
     char *tail;                      /* unfinished event */
     uint32_t tail_n;
     char *hold; /* events held before the commit */
@@ -124,6 +134,8 @@ extern const struct http_service gateway_service;
 void request_refuse(struct request *r, enum err e, const struct err_info *info);
 /* The same while its body is being parsed: the step that is on its way frees it. */
 void request_refuse_parsing(struct request *r, enum err e);
+/* Goes on with the phase that it waits in. */
+void pipeline_run(struct request *r);
 /* Ends what the request still has and frees it. */
 void request_free(struct request *r);
 
@@ -155,6 +167,11 @@ void relay_break(struct request *r, enum ledger_state state, enum err e,
 /* The caller has gone: goes on without it for the sake of the usage, where the channel says so and
  * an answer has begun. False: the request is to be cancelled. */
 bool relay_orphan(struct request *r);
+/* Ends an orphan that went on for the sake of others, who have left too. */
+void relay_abandon(struct request *r);
+/* The caller, who has a part of a stream, is told of a fault by its last event; the connection
+ * breaks. r->conn is NULL afterwards. */
+void relay_tell_fault(struct request *r, const struct fault *f, uint32_t tokens);
 /* Ends whatever the request is doing because Lyss is stopping. */
 void relay_shutdown(struct request *r);
 

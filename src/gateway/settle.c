@@ -9,7 +9,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/rng.h"
-#include "gateway/request.h"
+#include "gateway/idempotency.h"
 
 /* What the attempt under way, or just ended, has used. */
 struct bill {
@@ -223,6 +223,7 @@ void request_settle(struct request *r, enum ledger_state state, int status, enum
 {
     assert(r->admitted && !r->settled);
     r->settled = 1;
+    idempotency_publish(r, state, e);
     if (r->orphan) { /* however the answer ended, nobody was there to get it */
         state = LEDGER_CLIENT_GONE;
         status = r->head_sent ? 200 : 0;

@@ -9,6 +9,7 @@
 #include "core/alloc.h"
 #include "core/log.h"
 #include "gateway/demo.h"
+#include "gateway/idempotency.h"
 #include "gateway/request.h"
 #include "net/scratch.h"
 
@@ -234,7 +235,8 @@ enum err worker_new(struct gateway *g, unsigned index, struct snapshot *snapshot
     g->workers[index] = w;
     struct dns_options o = {
         .servers = g->dns_servers, .timeout_ms = g->settings.dns_ms, .hosts = g->hosts};
-    enum err e = w->loop ? dns_new(&w->dns, w->loop, &o, info) : ERR_NOMEM;
+    w->idem = idem_shard_new(w);
+    enum err e = w->loop && w->idem ? dns_new(&w->dns, w->loop, &o, info) : ERR_NOMEM;
     if (e)
         return e;
     init_server(w);
@@ -310,12 +312,18 @@ static void on_stop(struct message *m)
     deadline_set(w->loop, &w->stop_deadline, loop_now_ms(w->loop) + STOP_LOOK_MS, on_stop_look);
 }
 
-static void worker_free(struct worker *w)
+/* Runs what is in its mailbox, too. */
+static void worker_close(struct worker *w)
 {
     http_server_release(&w->server);
     if (w->demo)
         demo_close(&w->demo);
     loop_free(&w->loop);
+}
+
+static void worker_free(struct worker *w)
+{
+    idem_shard_free(&w->idem);
     snapshot_unref(&w->snapshot);
     release_map(&w->origins);
     release_map(&w->round_robin);
@@ -332,6 +340,9 @@ void gateway_stop(struct gateway *g)
     }
     for (unsigned i = 0; i < g->settings.workers; i++)
         pthread_join(g->workers[i]->thread, NULL);
+    g->stopped = true;
+    for (unsigned i = 0; i < g->settings.workers; i++)
+        worker_close(g->workers[i]);
     for (unsigned i = 0; i < g->settings.workers; i++)
         worker_free(g->workers[i]);
 }

@@ -11,6 +11,7 @@
 #include "gateway/balance/affinity.h"
 #include "gateway/browser.h"
 #include "gateway/cells.h"
+#include "gateway/idempotency_table.h"
 #include "gateway/drain.h"
 #include "gateway/metrics.h"
 #include "gateway/snapshot.h"
@@ -35,6 +36,7 @@ struct gateway_settings {
     uint32_t reserve_output_default;
     bool log_requests, log_errors; /* a line for each request, or for each failed one */
     bool demo;                     /* the built-in demo upstream is to be had */
+    uint32_t idempotency_ms;       /* answers are kept so long */
     const char *environment;
 };
 
@@ -54,6 +56,7 @@ struct worker {
     struct apikey_hasher hasher;
     struct map origins;       /* "https://host:port" → struct http_origin */
     struct map round_robin;   /* tenant and model → struct balance_state with its key behind it */
+    struct idem_shard *idem;  /* the calls by Idempotency-Key that it owns */
     struct request *requests; /* all that are under way */
     unsigned requests_n;
     bool stopping;
@@ -78,6 +81,8 @@ struct gateway {
     struct tls_context *server_tls;
     _Atomic(struct tls_context *) client_tls; /* NULL until the first https channel appears */
     const struct apikey_pepper *pepper;
+    struct idem_budget idem_budget; /* of all workers' answers */
+    bool stopped;                   /* all workers' threads have ended */
     _Atomic bool ready, database_ok;
     _Atomic int64_t upstream_open, upstream_connects; /* all workers' */
     const char *dns_servers;                          /* NULL: the system's */

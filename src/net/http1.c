@@ -64,6 +64,7 @@ static const struct str known_names[HTTP_KNOWN_COUNT] = {
     [HTTP_X_REQUEST_ID] = STR("x-request-id"),
     [HTTP_X_LYSS_STRICT] = STR("x-lyss-strict"),
     [HTTP_X_LYSS_SESSION] = STR("x-lyss-session"),
+    [HTTP_IDEMPOTENCY_KEY] = STR("idempotency-key"),
     [HTTP_ORIGIN] = STR("origin"),
     [HTTP_RETRY_AFTER] = STR("retry-after"),
     [HTTP_RETRY_AFTER_MS] = STR("retry-after-ms"),

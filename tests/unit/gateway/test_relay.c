@@ -19,7 +19,7 @@
 #include "core/alloc.h"
 #include "core/buf.h"
 #include "core/clock.h"
-#include "gateway/request.h"
+#include "gateway/idempotency.h"
 #include "net/scratch.h"
 
 /* ---- the journal, as a recorder --------------------------------------------------------- */
@@ -209,6 +209,7 @@ static int teardown_all(void **state)
     dns_close(&worker->dns);
     loop_free(&worker->loop);
     map_release(&worker->round_robin);
+    idem_shard_free(&worker->idem);
     size_t at = 0;
     struct str k;
     void *v;
