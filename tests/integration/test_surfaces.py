@@ -81,11 +81,21 @@ def test_responses(lyss, up, name, stream):
     assert totals(lyss.row(r.request_id)) == (u["input_tokens"], u["output_tokens"])
 
 
-def test_responses_only_where_the_upstream_speaks_it(lyss, up, name):
+@pytest.mark.parametrize("stream", [False, True])
+def test_responses_where_the_upstream_speaks_chat_only(lyss, up, name, stream):
     m = name()
-    r = lyss.post("/v1/responses", {"model": m, "input": "hello"})
-    assert r.status in (404, 503) and r.error
-    assert up.of(m) == []
+    r = lyss.post("/v1/responses", {"model": m, "input": "hello", "stream": stream})
+    assert r.status == 200, r
+    if stream:
+        e = Events(r.body)
+        assert e.text == TEXT and e.finishes == ["response.completed"] and not e.done
+    else:
+        assert r.json["output"][0]["content"][0]["text"] == TEXT
+    asked = up.of(m)[0]
+    assert asked.path.endswith("/chat/completions")
+    assert asked.json["messages"] == [{"role": "user", "content": "hello"}]
+    u = asked.usage
+    assert totals(lyss.row(r.request_id)) == (u["prompt_tokens"], u["completion_tokens"])
 
 
 @pytest.mark.parametrize("n", [1, 3])
