@@ -16,6 +16,7 @@
 
 /* ---- request_in.c: reading a request's values; the first fault latches ---- */
 
+#define OPENAI_EXTRAS_MAX 256
 struct openai_in {
     const struct json_doc *d;
     struct arena *a;
@@ -27,7 +28,7 @@ struct openai_in {
     struct turn **turn_end;
     struct tool **tool_end;
     struct str legacy_id; /* of the last call in the old function_call form */
-    unsigned legacy_n;
+    unsigned legacy_n, extras_n;
     bool max_tokens_new; /* max_completion_tokens was given: it wins */
     uint32_t allowed;    /* tool_choice.allowed_tools.tools */
     uint32_t choice;     /* the value of tool_choice or function_call, for faults */

@@ -167,7 +167,10 @@ static void read_field(struct openai_in *in, const struct openai_field *f, uint3
 static void read_extra(struct openai_in *in, uint32_t key)
 {
     struct str name;
-    if (json_string(in->d, key, in->a, &name))
+    if (in->extras_n++ == OPENAI_EXTRAS_MAX)
+        openai_fail(in, key + 1, NULL, "is one unknown member too many: there may be %d",
+                    OPENAI_EXTRAS_MAX);
+    else if (json_string(in->d, key, in->a, &name))
         neutral_extra(in->a, &in->r->extras, name, json_raw(in->d, key + 1));
     else
         in->err = ERR_NOMEM;
