@@ -118,8 +118,44 @@ static void log_warnings(const struct config *c)
             log_event(LOG_WARN, "config.warning", LOG_STR("text", line));
 }
 
-static int serve(struct config *c, bool dev, bool json)
+/* For trying Lyss out: less strict, and gone as soon as Ctrl-C is pressed. */
+static enum err dev_defaults(struct config *c, struct err_info *info)
 {
+    static const struct {
+        enum config_id id;
+        struct str value;
+    } rows[] = {{CONFIG_ID_environment, STR("development")},
+                {CONFIG_ID_drain_timeout_ms, STR("0")}};
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && !e; i++)
+        if (c->sources[rows[i].id] == SOURCE_DEFAULT)
+            e = config_set(c, rows[i].id, rows[i].value, SOURCE_DEFAULT, "lyss dev", info);
+    return e;
+}
+
+/* What a reload reads again. */
+struct source {
+    struct args *args;
+    bool dev;
+};
+
+static enum err load_settings(void *source, struct config *out, struct err_info *info)
+{
+    struct source *s = source;
+    enum err e = args_config(s->args, out, info);
+    if (e)
+        return e;
+    e = s->dev ? dev_defaults(out, info) : ERR_OK;
+    if (e)
+        config_release(out);
+    else
+        log_warnings(out);
+    return e;
+}
+
+static int serve(struct config *c, struct source *source)
+{
+    bool dev = source->dev, json = source->args->json;
     struct err_info info;
     struct ops ops;
     struct control *control = NULL;
@@ -140,7 +176,11 @@ static int serve(struct config *c, bool dev, bool json)
         e = ops_dev_prepare(&ops, key, &info);
     if (!e)
         e = ops_setup_token(&ops, token, &info);
-    struct control_options o = {.db = ops.db, .vault = ops.vault, .demo = dev};
+    struct control_options o = {.config = c,
+                                .source = {load_settings, source},
+                                .db = ops.db,
+                                .vault = ops.vault,
+                                .demo = dev};
     if (!e) {
         ops.db = NULL; /* the gateway's from now on */
         e = control_start(control, &o, &info);
@@ -164,21 +204,6 @@ static int serve(struct config *c, bool dev, bool json)
     return code;
 }
 
-/* For trying Lyss out: less strict, and gone as soon as Ctrl-C is pressed. */
-static enum err dev_defaults(struct config *c, struct err_info *info)
-{
-    static const struct {
-        enum config_id id;
-        struct str value;
-    } rows[] = {{CONFIG_ID_environment, STR("development")},
-                {CONFIG_ID_drain_timeout_ms, STR("0")}};
-    enum err e = ERR_OK;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows && !e; i++)
-        if (c->sources[rows[i].id] == SOURCE_DEFAULT)
-            e = config_set(c, rows[i].id, rows[i].value, SOURCE_DEFAULT, "lyss dev", info);
-    return e;
-}
-
 int cmd_serve(int argc, char **argv, bool dev)
 {
     struct args args;
@@ -197,7 +222,8 @@ int cmd_serve(int argc, char **argv, bool dev)
     } else {
         enum err e = dev ? dev_defaults(&config, &info) : ERR_OK;
         close_to_debuggers(&config);
-        code = e ? report("settings", e, &info) : serve(&config, dev, args.json);
+        struct source source = {&args, dev};
+        code = e ? report("settings", e, &info) : serve(&config, &source);
         config_release(&config);
     }
     args_release(&args);

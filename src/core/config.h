@@ -32,7 +32,7 @@ enum config_type {
 
 enum config_source { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_ENV, SOURCE_FLAG };
 
-#define CONFIG_RELOAD 1u /* may take effect while the process runs */
+#define CONFIG_RELOAD 1u /* takes effect while the process runs, by SIGHUP */
 
 struct config_list {
     struct str *items; /* each NUL-terminated */

@@ -83,7 +83,8 @@ void config_markdown(struct buf *out)
         const struct config_setting *s = &config_settings[i];
         buf_printf(out, "\n## %s\n\n", s->name);
         put_wrapped(out, "", str_c(s->doc));
-        buf_lit(out, "\n| variable | flag | type | values | default |\n|---|---|---|---|---|\n| `");
+        buf_lit(out, "\n| variable | flag | type | values | default | a change takes |\n"
+                     "|---|---|---|---|---|---|\n| `");
         put_upper(out, s->name);
         buf_lit(out, "` | ");
         if (s->type == CONFIG_SECRET) {
@@ -96,8 +97,9 @@ void config_markdown(struct buf *out)
         buf_printf(out, " | %s | ", type_names[s->type]);
         put_range(out, s);
         if (*s->def)
-            buf_printf(out, " | `%s` |\n", s->def);
+            buf_printf(out, " | `%s`", s->def);
         else
-            buf_lit(out, " | empty |\n");
+            buf_lit(out, " | empty");
+        buf_printf(out, " | %s |\n", s->flags & CONFIG_RELOAD ? "SIGHUP" : "a restart");
     }
 }

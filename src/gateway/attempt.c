@@ -234,7 +234,7 @@ static void begin(struct request *r, const struct choice *c, uint32_t wait_ms)
  * who failed together do not come back together. */
 static uint32_t backoff_ms(const struct request *r, enum err_class cls)
 {
-    uint64_t most = r->worker->gateway->settings.retry_backoff_ms;
+    uint64_t most = r->worker->settings.retry_backoff_ms;
     if (cls != CLASS_SERVER || !most)
         return 0;
     most <<= r->attempts - 1;
@@ -298,7 +298,7 @@ void attempt_failed(struct request *r, const struct fault *fault)
 {
     struct worker *w = r->worker;
     struct request_plan *p = r->plan;
-    const struct gateway_settings *set = &w->gateway->settings;
+    const struct gateway_settings *set = &w->settings;
     p->fault = *fault;
     http_call_cancel(&r->call);
     if (r->orphan && !idempotency_wanted(r)) { /* no retry for a caller who has gone */

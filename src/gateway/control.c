@@ -41,57 +41,18 @@ struct control {
     struct vault *vault;
     struct snapshot *snapshot;      /* the newest built; the store thread's */
     struct model_catalogue *models; /* with models_file; NULL: only what is built in */
-    const struct config *config;
+    struct rules *first;            /* of the start: workers lend from them until they get others */
+    struct rules *rules;            /* the newest; the store thread's once it runs */
+    struct settings_source source;
+    struct store_job reload;
+    _Atomic bool reload_asked;
+    _Atomic uint32_t drain_ms;
     int lock_fd;
     char data_dir[DATADIR_PATH_MAX], url[300], dns_servers[1024];
     struct beat beats[WORKERS_MAX];
 };
 
 /* ---- settings --------------------------------------------------------------------- */
-
-static void take_settings(struct gateway_settings *s, const struct config *c)
-{
-    static const char *const environments[] = {"development", "staging", "production"};
-    *s = (struct gateway_settings){
-        .workers = config_workers(c),
-        .max_body_bytes = (uint64_t)c->max_body_bytes,
-        .max_held_bytes = (uint64_t)c->max_held_response_bytes,
-        .memory_budget_bytes = (uint64_t)config_memory_budget_bytes(c),
-        .head_ms = (uint32_t)c->head_timeout_ms,
-        .idle_ms = (uint32_t)c->keepalive_idle_ms,
-        .body_stall_ms = (uint32_t)c->body_stall_ms,
-        .body_min_bytes_per_s = (uint32_t)c->body_min_bytes_per_s,
-        .write_stall_ms = (uint32_t)c->write_stall_ms,
-        .linger_ms = (uint32_t)c->linger_ms,
-        .dns_ms = (uint32_t)c->dns_timeout_ms,
-        .connect_ms = (uint32_t)c->connect_timeout_ms,
-        .ttft_ms = (uint32_t)c->ttft_timeout_ms,
-        .chunk_ms = (uint32_t)c->chunk_timeout_ms,
-        .total_ms = (uint32_t)c->total_timeout_ms,
-        .ping_ms = (uint32_t)c->ping_ms,
-        .pool_idle_ms = (uint32_t)c->pool_idle_ms,
-        .attempts_max = (uint32_t)c->attempts_max,
-        .retry_wall_ms = (uint32_t)c->retry_wall_ms,
-        .retry_backoff_ms = (uint32_t)c->retry_backoff_ms,
-        .idempotency_ms = (uint32_t)c->idempotency_ms,
-        .health_interval_ms = (uint32_t)c->health_interval_ms,
-        .health_timeout_ms = (uint32_t)c->health_timeout_ms,
-        .stop_ms = (uint32_t)c->stop_timeout_ms,
-        .reserve_output_default = (uint32_t)c->reserve_output_default,
-        .log_requests = c->log_requests == LOG_REQUESTS_ALL,
-        .log_errors = c->log_requests == LOG_REQUESTS_ERRORS,
-        .environment = environments[c->environment],
-    };
-    if (s->workers > WORKERS_MAX)
-        s->workers = WORKERS_MAX;
-}
-
-static enum err take_networks(const struct config_list *list, struct cidr_list *out,
-                              struct err_info *info)
-{
-    char text[4096];
-    return cidr_list_parse(config_join(list, text, sizeof text), out, info);
-}
 
 /* Inbound and upstream connections share one budget of descriptors: all there are. */
 static void raise_limits(void)
@@ -111,7 +72,6 @@ static void raise_limits(void)
 static enum err lock_directory(struct control *c, struct err_info *info)
 {
     char path[DATADIR_PATH_MAX];
-    str_copy(c->data_dir, sizeof c->data_dir, c->config->data_dir);
     enum err e = datadir_path(c->data_dir, "serve.lock", path, info);
     if (e)
         return e;
@@ -136,15 +96,21 @@ static enum err open_ledger(void *ctx, struct sql **out, struct err_info *info)
     return e;
 }
 
+static enum journal_full journal_policy(const struct config *c)
+{
+    return c->journal_full == CONFIG_JOURNAL_FULL_OPEN ? JOURNAL_OPEN : JOURNAL_CLOSED;
+}
+
 static enum err start_journal(struct control *c, struct err_info *info)
 {
+    const struct config *config = &c->rules->config;
     struct journal_options o = {
         .data_dir = c->data_dir,
         .workers = c->gateway.settings.workers,
-        .max_bytes = (uint64_t)c->config->journal_max_bytes,
-        .sync = c->config->journal_sync == CONFIG_JOURNAL_SYNC_ALWAYS ? JOURNAL_SYNC_ALWAYS
-                                                                      : JOURNAL_SYNC_INTERVAL,
-        .full = c->config->journal_full == CONFIG_JOURNAL_FULL_OPEN ? JOURNAL_OPEN : JOURNAL_CLOSED,
+        .max_bytes = (uint64_t)config->journal_max_bytes,
+        .sync = config->journal_sync == CONFIG_JOURNAL_SYNC_ALWAYS ? JOURNAL_SYNC_ALWAYS
+                                                                   : JOURNAL_SYNC_INTERVAL,
+        .full = journal_policy(config),
         .open_sql = open_ledger,
         .open_ctx = c,
     };
@@ -164,18 +130,25 @@ static enum err load_trust(struct control *c, const struct snapshot *s, struct e
         return ERR_OK;
     struct tls_context *t;
     char file[4096];
-    str_copy(file, sizeof file, c->config->upstream_ca_file);
-    enum err e =
-        tls_client_context_new(&t, file[0] ? file : NULL, c->config->upstream_tls_verify, info);
+    str_copy(file, sizeof file, c->rules->config.upstream_ca_file);
+    enum err e = tls_client_context_new(&t, file[0] ? file : NULL,
+                                        c->rules->config.upstream_tls_verify, info);
     if (!e)
         atomic_store_explicit(&g->client_tls, t, memory_order_release);
     return e;
 }
 
-static enum err build(struct control *c, struct sql *db, struct snapshot **out,
-                      struct err_info *info)
+static bool same_timers(const struct gateway_settings *a, const struct gateway_settings *b)
 {
-    const struct gateway_settings *s = &c->gateway.settings;
+    return a->connect_ms == b->connect_ms && a->ttft_ms == b->ttft_ms &&
+           a->chunk_ms == b->chunk_ms && a->total_ms == b->total_ms;
+}
+
+/* By these rules, which may be the next ones. */
+static enum err build(struct control *c, const struct rules *rules, struct sql *db,
+                      struct snapshot **out, struct err_info *info)
+{
+    const struct gateway_settings *s = &rules->settings;
     struct snapshot_source from = {
         .db = db,
         .vault = c->vault,
@@ -184,9 +157,9 @@ static enum err build(struct control *c, struct sql *db, struct snapshot **out,
         .ttft_ms = s->ttft_ms,
         .chunk_ms = s->chunk_ms,
         .total_ms = s->total_ms,
-        .demo = s->demo,
+        .demo = c->gateway.settings.demo,
         .catalogue = c->gateway.catalogue,
-        .last = c->snapshot,
+        .last = same_timers(s, &c->rules->settings) ? c->snapshot : NULL,
     };
     struct snapshot *next;
     enum err e = snapshot_build(&from, &next, info);
@@ -209,7 +182,7 @@ static void on_changed(void *arg, struct sql *db, int64_t rev)
     err_info_init(&info);
     if (rev == c->snapshot->rev)
         return;
-    enum err e = build(c, db, &next, &info);
+    enum err e = build(c, c->rules, db, &next, &info);
     if (!e) {
         gateway_publish(&c->gateway, next);
         log_event(LOG_INFO, "config.applied", LOG_I64("rev", rev));
@@ -259,7 +232,7 @@ static void look_at_loops(struct control *c)
 static enum err load_models(struct control *c, struct err_info *info)
 {
     char path[4096];
-    str_copy(path, sizeof path, c->config->models_file);
+    str_copy(path, sizeof path, c->rules->config.models_file);
     enum err e = path[0] ? model_catalogue_open(&c->models, path, info) : ERR_OK;
     c->gateway.catalogue = c->models ? c->models : model_catalogue_builtin();
     return e;
@@ -275,9 +248,10 @@ static enum err listen_all(struct control *c, int fds[], struct err_info *info)
     struct gateway *g = &c->gateway;
     struct str ip;
     uint16_t port;
-    if (!config_split_address(c->config->listen, &ip, &port) || !addr_parse(ip, port, &at))
+    struct str listen = c->rules->config.listen;
+    if (!config_split_address(listen, &ip, &port) || !addr_parse(ip, port, &at))
         return err_set(info, ERR_INVALID, "listen: '%.*s' is not an address and a port",
-                       STR_FMT(c->config->listen));
+                       STR_FMT(listen));
     /* Without SO_REUSEPORT first: a second process would otherwise take half the calls in silence.
      */
     int probe = at.port ? tcp_bind(&at, false, info) : -1;
@@ -324,38 +298,38 @@ static enum err start_workers(struct control *c, struct err_info *info)
     return e;
 }
 
+/* The rules of the start. */
+static void take_rules(struct control *c, bool demo)
+{
+    struct gateway *g = &c->gateway;
+    c->rules->settings.demo = demo; /* nobody else has them yet */
+    g->settings = c->rules->settings;
+    g->guard = c->rules->guard;
+    g->metrics_allow = c->rules->metrics_allow;
+    g->browser = c->rules->browser;
+    g->server_tls = c->rules->server_tls;
+    c->first = rules_ref(c->rules);
+    atomic_store(&c->drain_ms, g->settings.drain_ms);
+}
+
 static enum err start_all(struct control *c, const struct control_options *o, struct err_info *info)
 {
     struct gateway *g = &c->gateway;
-    const struct config *cfg = c->config;
     struct snapshot *first;
-    take_settings(&g->settings, cfg);
-    g->idem_budget.max_bytes = (uint64_t)cfg->idempotency_bytes;
-    g->settings.demo = o->demo;
+    take_rules(c, o->demo);
+    g->idem_budget.max_bytes = (uint64_t)c->rules->config.idempotency_bytes;
     g->demo_open = o->demo ? open_demo : NULL;
-    g->browser =
-        (struct browser_rules){.hosts = cfg->trusted_hosts.items,
-                               .hosts_n = cfg->trusted_hosts.n,
-                               .origins = cfg->cors_origins.items,
-                               .origins_n = cfg->cors_origins.n,
-                               .any_localhost = cfg->environment == ENVIRONMENT_DEVELOPMENT};
     g->pepper = vault_pepper(o->vault);
     g->started_ms = clock_wall_ms();
     g->hosts = dns_hosts_new("/etc/hosts");
-    config_join(&cfg->dns_servers, c->dns_servers, sizeof c->dns_servers);
+    config_join(&c->rules->config.dns_servers, c->dns_servers, sizeof c->dns_servers);
     g->dns_servers = c->dns_servers[0] ? c->dns_servers : NULL;
     g->cells = cells_new();
     enum err e = g->cells && g->hosts ? ERR_OK : ERR_NOMEM;
     if (!e)
         e = load_models(c, info);
     if (!e)
-        e = take_networks(&cfg->upstream_allow, &g->guard.allow, info);
-    if (!e)
-        e = take_networks(&cfg->metrics_allow, &g->metrics_allow, info);
-    if (!e && cfg->tls_cert_file.n)
-        e = tls_server_context_new(&g->server_tls, cfg->tls_cert_file.p, cfg->tls_key_file.p, info);
-    if (!e)
-        e = build(c, o->db, &first, info);
+        e = build(c, c->rules, o->db, &first, info);
     if (e)
         return e;
     snapshot_unref(&first);
@@ -387,9 +361,9 @@ static void signals(sigset_t *set)
 enum err control_new(struct control **out, const struct config *config, struct err_info *info)
 {
     struct control *c = mem_must(sizeof *c);
-    c->config = config;
     c->lock_fd = -1;
     *out = c;
+    str_copy(c->data_dir, sizeof c->data_dir, config->data_dir);
     return lock_directory(c, info);
 }
 
@@ -402,7 +376,10 @@ enum err control_start(struct control *c, const struct control_options *o, struc
     raise_limits();
     c->vault = o->vault;
     struct sql *db = o->db;
-    enum err e = start_all(c, o, info);
+    c->source = o->source;
+    enum err e = rules_new(&c->rules, o->config, info);
+    if (!e)
+        e = start_all(c, o, info);
     if (e)
         sql_close(&db);
     else
@@ -413,6 +390,99 @@ enum err control_start(struct control *c, const struct control_options *o, struc
 const char *control_url(const struct control *c)
 {
     return c->url;
+}
+
+/* ---- reload ------------------------------------------------------------------------------- */
+
+/* Settings that take a restart stay what they were. */
+static enum err keep_fixed(const struct config *old, struct config *next, struct err_info *info)
+{
+    struct buf was, is;
+    enum err e = ERR_OK;
+    buf_init(&was, 65536);
+    buf_init(&is, 65536);
+    for (int i = 0; i < CONFIG_COUNT && !e; i++) {
+        const struct config_setting *s = &config_settings[i];
+        if (s->flags & CONFIG_RELOAD || s->type == CONFIG_SECRET)
+            continue;
+        buf_reset(&was);
+        buf_reset(&is);
+        config_show(old, (enum config_id)i, &was);
+        config_show(next, (enum config_id)i, &is);
+        if (str_eq(buf_view(&was), buf_view(&is)))
+            continue;
+        log_event(LOG_WARN, "settings.restart_needed", LOG_CSTR("setting", s->name),
+                  LOG_STR("stays", buf_view(&was)));
+        e = config_set(next, (enum config_id)i, buf_view(&was), SOURCE_DEFAULT, "reload", info);
+    }
+    buf_release(&was);
+    buf_release(&is);
+    return e;
+}
+
+static enum err next_rules(struct control *c, struct rules **out, struct err_info *info)
+{
+    const struct gateway_settings *start = &c->gateway.settings;
+    struct config next;
+    enum err e = c->source.load(c->source.arg, &next, info);
+    if (e)
+        return e;
+    e = keep_fixed(&c->rules->config, &next, info);
+    if (e) {
+        config_release(&next);
+        return e;
+    }
+    e = rules_new(out, &next, info);
+    if (e)
+        return e;
+    (*out)->settings.workers = start->workers;
+    (*out)->settings.demo = start->demo;
+    if (!(*out)->server_tls == !c->rules->server_tls)
+        return ERR_OK;
+    rules_unref(out);
+    return err_set(info, ERR_INVALID,
+                   "tls_cert_file: HTTPS cannot be turned on or off while Lyss serves; restart it");
+}
+
+/* On the store thread. Everything is made before anything is changed. */
+static void on_reload(struct store_job *job, struct sql *db)
+{
+    struct control *c = (struct control *)((char *)job - offsetof(struct control, reload));
+    struct err_info info;
+    struct rules *rules = NULL;
+    struct snapshot *snapshot;
+    err_info_init(&info);
+    atomic_store(&c->reload_asked, false);
+    enum err e = next_rules(c, &rules, &info);
+    if (!e)
+        e = build(c, rules, db, &snapshot, &info);
+    if (e) {
+        rules_unref(&rules);
+        log_event(LOG_ERROR, "settings.refused",
+                  LOG_CSTR("reason", info.text[0] ? info.text : err_text(e)));
+        return;
+    }
+    const struct config *config = &rules->config;
+    log_set_level((enum log_level)config->log_level);
+    atomic_store(&c->drain_ms, rules->settings.drain_ms);
+    journal_set_full(c->gateway.journal, journal_policy(config));
+    rules_unref(&c->rules);
+    c->rules = rules_ref(rules);
+    gateway_reload(&c->gateway, rules);
+    gateway_publish(&c->gateway, snapshot);
+    log_event(LOG_INFO, "settings.reloaded", LOG_I64("rev", c->snapshot->rev));
+}
+
+static void ask_reload(struct control *c)
+{
+    c->reload.run = on_reload;
+    if (atomic_exchange(&c->reload_asked, true))
+        return; /* it has not been looked at yet */
+    if (store_submit(c->store, &c->reload)) {
+        atomic_store(&c->reload_asked, false);
+        log_event(LOG_ERROR, "settings.refused",
+                  LOG_CSTR("reason", "the store is busy; try again"));
+    }
 }
 
 /* ---- stop
@@ -436,12 +506,12 @@ static bool is_end(int signal)
 /* What is under way gets its time, unless somebody asks a second time. */
 static void drain(struct control *c)
 {
-    int64_t timeout_ms = c->config->drain_timeout_ms;
+    uint32_t timeout_ms = atomic_load(&c->drain_ms);
     struct drain d;
     atomic_store(&c->gateway.ready, false);
     if (!timeout_ms)
         return;
-    drain_start(&d, &c->gateway, clock_mono_ms(), (uint64_t)timeout_ms);
+    drain_start(&d, &c->gateway, clock_mono_ms(), timeout_ms);
     while (!drain_step(&d, clock_mono_ms()))
         if (is_end(next_signal(DRAIN_LOOK_MS))) {
             log_event(LOG_WARN, "server.stopping_at_once");
@@ -451,12 +521,15 @@ static void drain(struct control *c)
 
 void control_run(struct control *c)
 {
-    int got;
-    do
+    int got = 0;
+    while (!is_end(got)) {
         look_at_loops(c);
-    while (!is_end(got = next_signal(WATCH_MS)));
+        got = next_signal(WATCH_MS);
+        if (got == SIGHUP)
+            ask_reload(c);
+    }
     log_event(LOG_INFO, "server.stopping", LOG_CSTR("signal", strsignal(got)),
-              LOG_I64("drain_timeout_ms", c->config->drain_timeout_ms));
+              LOG_I64("drain_timeout_ms", atomic_load(&c->drain_ms)));
     drain(c);
     sql_hurry(true);
     store_close(&c->store);
@@ -479,7 +552,8 @@ void control_free(struct control **cp)
     dns_hosts_free(&c->gateway.hosts);
     struct tls_context *t = atomic_load(&c->gateway.client_tls);
     tls_context_unref(&t);
-    tls_context_unref(&c->gateway.server_tls);
+    rules_unref(&c->rules);
+    rules_unref(&c->first);
     if (c->lock_fd >= 0)
         close(c->lock_fd);
     mem_free(c);

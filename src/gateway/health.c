@@ -177,7 +177,7 @@ static void begin(struct checker *k, struct channel *ch, const struct credential
     c->probe.origin = o;
     c->probe.channel = ch;
     c->probe.credential = credential;
-    c->probe.timeout_ms = w->gateway->settings.health_timeout_ms;
+    c->probe.timeout_ms = w->settings.health_timeout_ms;
     c->probe.done = on_done;
     c->next = k->checks;
     c->prev = &k->checks;
@@ -200,7 +200,7 @@ static bool is_due(struct credential_cell *c, uint64_t now_ms, uint32_t interval
 static void judge(struct checker *k, struct channel *ch, uint64_t now_ms)
 {
     struct channel_cell *cell = ch->cell;
-    enum health h = health_of(ch, now_ms, k->worker->gateway->settings.health_interval_ms);
+    enum health h = health_of(ch, now_ms, k->worker->settings.health_interval_ms);
     enum health was = (enum health)atomic_exchange(&cell->health, (uint32_t)h);
     atomic_store_explicit(&cell->health_turn, k->turn, memory_order_relaxed);
     bool worse = h == HEALTH_DEGRADED || h == HEALTH_UNHEALTHY;
@@ -221,7 +221,7 @@ static void on_round(struct deadline *d)
     struct checker *k = (struct checker *)((char *)d - offsetof(struct checker, round));
     struct worker *w = k->worker;
     uint64_t now_ms = loop_now_ms(w->loop);
-    uint32_t interval_ms = w->gateway->settings.health_interval_ms;
+    uint32_t interval_ms = w->settings.health_interval_ms;
     k->turn++;
     for (unsigned i = 0; i < w->snapshot->channels_n; i++) {
         struct channel *ch = w->snapshot->channels[i];

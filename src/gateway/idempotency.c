@@ -303,7 +303,7 @@ static void on_wait(struct deadline *d);
 
 static void wait_on(struct request *r)
 {
-    uint32_t every_ms = r->worker->gateway->settings.ping_ms;
+    uint32_t every_ms = r->worker->settings.ping_ms;
     r->phase = PHASE_WAIT;
     if (r->stream && r->ping && every_ms)
         deadline_set(r->worker->loop, &r->deadline, loop_now_ms(r->worker->loop) + every_ms,
@@ -327,7 +327,7 @@ static void on_wait(struct deadline *d)
 
 static void log_replay(const struct request *r, const struct idem_answer *a, const char *word)
 {
-    if (!r->worker->gateway->settings.log_requests)
+    if (!r->worker->settings.log_requests)
         return;
     char id[37];
     uuid_format(r->id, id);

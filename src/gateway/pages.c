@@ -110,7 +110,7 @@ static void put_root(struct buf *b)
 
 static bool metrics_allowed(const struct worker *w, const struct http_conn *c)
 {
-    const struct cidr_list *l = &w->gateway->metrics_allow;
+    const struct cidr_list *l = &w->metrics_allow;
     for (size_t i = 0; i < l->n; i++)
         if (cidr_holds(&l->items[i], &c->peer))
             return true;

@@ -61,7 +61,7 @@ static void refuse_bare(struct http_conn *c, enum dialect dialect, struct str or
     uuid_format(id, text);
     struct buf *lines = scratch_buf(SCRATCH_REPLY_HEADERS, HEADERS_MAX);
     buf_printf(lines, "x-request-id: %s\r\nCache-Control: no-store\r\n", text);
-    browser_put_cors(&w->gateway->browser, origin, lines);
+    browser_put_cors(&w->browser, origin, lines);
     counter_add(&w->metrics.refused, 1);
     reply_error(c, dialect, str_make(text, 36), buf_view(lines), e, info, allow);
 }
@@ -71,7 +71,7 @@ static void answer_preflight(struct http_conn *c, const struct http_head *h)
 {
     struct worker *w = c->server->user;
     struct buf *lines = scratch_buf(SCRATCH_REPLY_HEADERS, HEADERS_MAX);
-    browser_put_preflight(&w->gateway->browser, http_get(h, HTTP_ORIGIN), lines);
+    browser_put_preflight(&w->browser, http_get(h, HTTP_ORIGIN), lines);
     http_reply(c, 204, buf_view(lines), STR_NULL);
 }
 
@@ -151,7 +151,7 @@ static struct request *request_new(struct worker *w, struct http_conn *c, const 
     struct request *r = mem_zalloc(sizeof *r);
     if (!r)
         return NULL;
-    arena_init(&r->arena, (size_t)w->gateway->settings.max_body_bytes * 2 + ARENA_EXTRA_BYTES);
+    arena_init(&r->arena, (size_t)w->settings.max_body_bytes * 2 + ARENA_EXTRA_BYTES);
     r->plan = arena_zalloc(&r->arena, sizeof *r->plan);
     if (!r->plan) {
         arena_release(&r->arena);
@@ -224,7 +224,7 @@ static bool short_of_memory(struct worker *w, uint64_t body_bytes)
 static enum err check_body(struct worker *w, const struct http_head *h, struct err_info *info)
 {
     struct str coding = http_get(h, HTTP_CONTENT_ENCODING);
-    uint64_t max = w->gateway->settings.max_body_bytes;
+    uint64_t max = w->settings.max_body_bytes;
     if (coding.n && !str_ieq(coding, STR("identity")))
         return err_set(info, ERR_UNSUPPORTED_ENCODING,
                        "Content-Encoding: only identity is accepted");
@@ -299,8 +299,7 @@ static void on_head(struct http_conn *c, const struct http_head *h)
     const char *allow = NULL;
     err_info_init(&info);
     struct str origin = http_get(h, HTTP_ORIGIN);
-    if (w->gateway->browser.hosts_n &&
-        !browser_host_ok(&w->gateway->browser, http_get(h, HTTP_HOST))) {
+    if (w->browser.hosts_n && !browser_host_ok(&w->browser, http_get(h, HTTP_HOST))) {
         (void)!err_set(&info, ERR_BAD_REQUEST, "This host name is not served here.");
         refuse_bare(c, DIALECT_OPENAI, STR_NULL, ERR_BAD_REQUEST, &info, NULL);
         return;
@@ -340,7 +339,7 @@ static void on_head(struct http_conn *c, const struct http_head *h)
     }
     if (origin.n) {
         struct buf *lines = scratch_buf(SCRATCH_REPLY_HEADERS, HEADERS_MAX);
-        browser_put_cors(&w->gateway->browser, origin, lines);
+        browser_put_cors(&w->browser, origin, lines);
         r->plan->cors = arena_dup(&r->arena, buf_view(lines));
     }
     read_head(r, h);
@@ -403,8 +402,8 @@ static enum step phase_parse(struct request *r)
     r->stream = op_row(r->op)->may_stream && (p->body.stream || r->force_stream);
     r->model = p->body.model;
     r->estimate_in = p->body.estimate_in;
-    uint32_t out = p->body.max_output ? p->body.max_output
-                                      : r->worker->gateway->settings.reserve_output_default;
+    uint32_t out =
+        p->body.max_output ? p->body.max_output : r->worker->settings.reserve_output_default;
     uint64_t all = op_row(r->op)->generates ? (uint64_t)out * p->body.n : 0;
     r->estimate_out = all < UINT32_MAX ? (uint32_t)all : UINT32_MAX;
     return STEP_NEXT;

@@ -54,7 +54,7 @@ static uint64_t upstream_due(const struct request *r)
 
 static uint64_t ping_due(const struct request *r)
 {
-    uint32_t every_ms = r->worker->gateway->settings.ping_ms;
+    uint32_t every_ms = r->worker->settings.ping_ms;
     if (!r->stream || !r->ping || !every_ms || !r->conn || r->torn || r->paused)
         return UINT64_MAX;
     return r->last_down_ms + every_ms;
@@ -315,7 +315,7 @@ static void on_head(struct http_call *call, const struct http_head *h)
         (void)!err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream sent a stream nobody asked for");
         attempt_error(r, ERR_UPSTREAM_PROTOCOL, &info);
     } else if (r->whole && h->framing == HTTP_BODY_LENGTH && relay_is_success(r) &&
-               h->length <= r->worker->gateway->settings.max_held_bytes) {
+               h->length <= r->worker->settings.max_held_bytes) {
         r->plan->reply = arena_alloc(&r->arena, (size_t)h->length);
         r->plan->reply_cap = r->plan->reply ? (size_t)h->length : 0;
     }

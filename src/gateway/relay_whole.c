@@ -106,7 +106,7 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
     r->plan->ready_ns = request_now_ns(r, r->head_ns);
     if (!relay_is_success(r) && r->plan->reply_n + n > ERROR_BODY_MAX)
         return; /* enough is known */
-    uint64_t most = r->worker->gateway->settings.max_held_bytes;
+    uint64_t most = r->worker->settings.max_held_bytes;
     if (r->call_op != r->op && most < TRANSLATE_BODY_MAX)
         most = TRANSLATE_BODY_MAX; /* nothing of it can leave before it is read */
     if (r->plan->reply_n + n <= most) {

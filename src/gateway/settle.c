@@ -133,7 +133,7 @@ static void count(struct request *r, const struct ledger_settled *s)
 
 static void write_log(const struct request *r, const struct ledger_settled *s)
 {
-    const struct gateway_settings *set = &r->worker->gateway->settings;
+    const struct gateway_settings *set = &r->worker->settings;
     if (!set->log_requests && !(set->log_errors && s->state != LEDGER_COMPLETED))
         return;
     char id[37];

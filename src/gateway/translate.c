@@ -77,7 +77,7 @@ enum err translate_request(struct request *r, const struct choice *c, struct err
         .model = c->upstream,
         .provider = str_c(provider->name),
         .caps = &c->entry->caps,
-        .reserve_output = r->worker->gateway->settings.reserve_output_default,
+        .reserve_output = r->worker->settings.reserve_output_default,
         .stream = r->stream,
         .max_tokens_only = str_eq(str_c(provider->name), STR("openai-compatible")),
     };

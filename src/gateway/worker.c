@@ -183,6 +183,53 @@ void gateway_publish(struct gateway *g, struct snapshot *snapshot)
     snapshot_unref(&snapshot);
 }
 
+/* ---- rules ---------------------------------------------------------------------------------- */
+
+static struct http_server_limits server_limits(const struct gateway_settings *s)
+{
+    return (struct http_server_limits){.body_max_bytes = s->max_body_bytes,
+                                       .head_ms = s->head_ms,
+                                       .idle_ms = s->idle_ms,
+                                       .body_stall_ms = s->body_stall_ms,
+                                       .body_min_bytes_per_s = s->body_min_bytes_per_s,
+                                       .write_stall_ms = s->write_stall_ms,
+                                       .linger_ms = s->linger_ms};
+}
+
+struct renew {
+    struct message m;
+    struct worker *to;
+    struct rules *rules;
+};
+
+/* Connections that are open keep the certificate that they were opened with. */
+static void on_renew(struct message *m)
+{
+    struct renew *n = (struct renew *)m;
+    struct worker *w = n->to;
+    rules_unref(&w->rules);
+    w->rules = n->rules;
+    w->settings = n->rules->settings;
+    w->guard = n->rules->guard;
+    w->metrics_allow = n->rules->metrics_allow;
+    w->browser = n->rules->browser;
+    w->server.limits = server_limits(&w->settings);
+    w->server.tls = n->rules->server_tls;
+    w->client.pool_idle_ms = w->settings.pool_idle_ms;
+    dns_set_timeout(w->dns, w->settings.dns_ms);
+    mem_free(n);
+}
+
+void gateway_reload(struct gateway *g, struct rules *rules)
+{
+    for (unsigned i = 0; i < g->settings.workers; i++) {
+        struct renew *n = mem_must(sizeof *n);
+        *n = (struct renew){.m.run = on_renew, .to = g->workers[i], .rules = rules_ref(rules)};
+        loop_post(g->workers[i]->loop, &n->m);
+    }
+    rules_unref(&rules);
+}
+
 /* ---- start ------------------------------------------------------------------------------------
  */
 
@@ -199,17 +246,10 @@ static void *worker_main(void *arg)
 
 static void init_server(struct worker *w)
 {
-    const struct gateway_settings *s = &w->gateway->settings;
     w->server = (struct http_server){
         .loop = w->loop,
         .service = &gateway_service,
-        .limits = {.body_max_bytes = s->max_body_bytes,
-                   .head_ms = s->head_ms,
-                   .idle_ms = s->idle_ms,
-                   .body_stall_ms = s->body_stall_ms,
-                   .body_min_bytes_per_s = s->body_min_bytes_per_s,
-                   .write_stall_ms = s->write_stall_ms,
-                   .linger_ms = s->linger_ms},
+        .limits = server_limits(&w->settings),
         .tls = w->gateway->server_tls,
         .connections = &w->connections,
         .user = w,
@@ -226,6 +266,10 @@ enum err worker_new(struct gateway *g, unsigned index, struct snapshot *snapshot
     snprintf(name, sizeof name, "lyss-w%u", index);
     w->gateway = g;
     w->index = index;
+    w->settings = g->settings;
+    w->guard = g->guard;
+    w->metrics_allow = g->metrics_allow;
+    w->browser = g->browser;
     w->loop = loop_new(name);
     map_init(&w->origins, ORIGINS_MAX);
     map_init(&w->round_robin, ROUTES_MAX);
@@ -240,7 +284,7 @@ enum err worker_new(struct gateway *g, unsigned index, struct snapshot *snapshot
     if (e)
         return e;
     init_server(w);
-    http_client_init(&w->client, w->loop, w->dns, &g->guard, g->settings.pool_idle_ms);
+    http_client_init(&w->client, w->loop, w->dns, &w->guard, g->settings.pool_idle_ms);
     w->client.open_all = &g->upstream_open;
     w->client.connects_all = &g->upstream_connects;
     return ERR_OK;
@@ -308,7 +352,7 @@ static void on_stop(struct message *m)
     tcp_listener_close(&w->listener);
     http_server_close_unserved(&w->server);
     end_requests(w);
-    w->stop_by_ms = loop_now_ms(w->loop) + w->gateway->settings.stop_ms;
+    w->stop_by_ms = loop_now_ms(w->loop) + w->settings.stop_ms;
     deadline_set(w->loop, &w->stop_deadline, loop_now_ms(w->loop) + STOP_LOOK_MS, on_stop_look);
 }
 
@@ -325,6 +369,7 @@ static void worker_free(struct worker *w)
 {
     idem_shard_free(&w->idem);
     snapshot_unref(&w->snapshot);
+    rules_unref(&w->rules);
     release_map(&w->origins);
     release_map(&w->round_robin);
     mem_free(w);

@@ -9,11 +9,11 @@
 
 #include "core/map.h"
 #include "gateway/balance/affinity.h"
-#include "gateway/browser.h"
 #include "gateway/cells.h"
 #include "gateway/idempotency_table.h"
 #include "gateway/drain.h"
 #include "gateway/metrics.h"
+#include "gateway/rules.h"
 #include "gateway/snapshot.h"
 #include "net/dns.h"
 #include "net/http_client.h"
@@ -25,24 +25,14 @@ struct demo;
 struct gateway;
 struct request;
 
-/* Process settings that the data plane reads; set before the first worker starts. */
-struct gateway_settings {
-    unsigned workers;
-    uint64_t max_body_bytes, max_held_bytes, memory_budget_bytes;
-    uint32_t head_ms, idle_ms, body_stall_ms, body_min_bytes_per_s, write_stall_ms, linger_ms;
-    uint32_t dns_ms, connect_ms, ttft_ms, chunk_ms, total_ms, ping_ms, pool_idle_ms;
-    uint32_t attempts_max, retry_wall_ms, retry_backoff_ms, stop_ms;
-    uint32_t health_interval_ms, health_timeout_ms; /* interval 0: no checks */
-    uint32_t reserve_output_default;
-    bool log_requests, log_errors; /* a line for each request, or for each failed one */
-    bool demo;                     /* the built-in demo upstream is to be had */
-    uint32_t idempotency_ms;       /* answers are kept so long */
-    const char *environment;
-};
-
 struct worker {
     struct gateway *gateway;
     unsigned index;
+    struct rules *rules; /* what follows comes from them; NULL: from the gateway's */
+    struct gateway_settings settings;
+    struct guard guard;
+    struct cidr_list metrics_allow;
+    struct browser_rules browser;
     pthread_t thread;
     struct loop *loop;
     struct tcp_listener listener;
@@ -69,7 +59,7 @@ struct worker {
 };
 
 struct gateway {
-    struct gateway_settings settings;
+    struct gateway_settings settings; /* of the start; of reloads each worker has a copy */
     struct worker *workers[WORKERS_MAX];
     struct cells *cells;
     struct affinity affinity;
@@ -78,7 +68,7 @@ struct gateway {
     struct guard guard;
     struct cidr_list metrics_allow;
     struct browser_rules browser;
-    struct tls_context *server_tls;
+    struct tls_context *server_tls;           /* lent by the rules of the start */
     _Atomic(struct tls_context *) client_tls; /* NULL until the first https channel appears */
     const struct apikey_pepper *pepper;
     struct idem_budget idem_budget; /* of all workers' answers */
@@ -99,6 +89,8 @@ enum err worker_new(struct gateway *g, unsigned index, struct snapshot *snapshot
 enum err worker_start(struct worker *w, int listen_fd, struct err_info *info) MUST_CHECK;
 /* Gives every worker the snapshot; takes the caller's ref. */
 void gateway_publish(struct gateway *g, struct snapshot *snapshot);
+/* Gives every worker new rules; takes the caller's ref. */
+void gateway_reload(struct gateway *g, struct rules *rules);
 /* Stops accepting, ends what is idle at once and streams in-band, within settings.stop_ms; joins
  * all threads and frees the workers. */
 void gateway_stop(struct gateway *g);

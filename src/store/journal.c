@@ -439,6 +439,11 @@ uint64_t journal_pending(struct journal *j)
     return all > done ? all - done : 0;
 }
 
+void journal_set_full(struct journal *j, enum journal_full full)
+{
+    atomic_store(&j->shared.policy, full);
+}
+
 bool journal_usable(struct journal *j)
 {
     return !atomic_load_explicit(&j->shared.full, memory_order_relaxed) ||

@@ -87,6 +87,7 @@ bool journal_synced(const struct journal_ring *r, uint64_t mark);
 
 /* Any thread. */
 uint64_t journal_pending(struct journal *j);
+void journal_set_full(struct journal *j, enum journal_full full);
 bool journal_usable(struct journal *j); /* false: full and closed, or the disk refuses writes */
 void journal_stats(struct journal *j, struct journal_stats *out);
 

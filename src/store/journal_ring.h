@@ -27,10 +27,10 @@ struct ring_head {
 };
 static_assert(sizeof(struct ring_head) <= JOURNAL_PAGE, "a page");
 
-/* What all rings of a journal share; the journal thread writes it. */
+/* What all rings of a journal share; the journal thread writes it, but for the policy. */
 struct ring_shared {
-    _Atomic bool full;        /* no new requests */
-    enum journal_full policy; /* constant */
+    _Atomic bool full; /* no new requests */
+    _Atomic(enum journal_full) policy;
 };
 
 struct journal_ring {

@@ -474,7 +474,7 @@ static size_t commit_at(void)
 
 static void test_stream_cut(void **state)
 {
-    gateway.settings.attempts_max = 1;
+    worker->settings.attempts_max = 1;
     for (size_t cut = 0; cut < sizeof full - 1; cut++) {
         begin(CHAT, ASK_STREAM);
         say(0, HEAD_STREAM);
@@ -498,7 +498,7 @@ static void test_stream_cut(void **state)
         }
         end();
     }
-    gateway.settings.attempts_max = 3;
+    worker->settings.attempts_max = 3;
 }
 
 static void test_failover(void **state)
