@@ -132,6 +132,20 @@ def latency(run, plan):
     yield row("added p50 at 5 000 req/s, one core", "µs", medians(found), "haproxy", 1.00, None, ratio_of(found, ["haproxy"]))
 
 
+def translated(run, plan):
+    """What it costs to be another wire's caller: OpenAI's dialect on Anthropic's wire, by the same on its own."""
+    shape = ".chunks=50.size=250"
+    kinds = (("SSE chunk, 500 streams, one each 20 ms", "chunks", "stream", dict(conns=500), shape + ".delay=20"),
+             ("SSE chunk in bursts of 50", "chunks", "stream", dict(conns=64), shape + ".burst=50"),
+             ("100 KB request", "requests", "closed", dict(conns=64, bytes=102400), ""))
+    if "lyss" not in plan.names:
+        return
+    for title, counter, mode, options, words in kinds:
+        found = [{name: cost(run, plan, "lyss", counter, mode, model=model + words, **options) for name, model in (("own", "mock"), ("lyss", "claude"))}
+                 for _ in range(plan.rounds)]
+        yield row(f"CPU per translated {title}", "µs", {"lyss": medians(found)["lyss"]}, "own wire", 2, None, ratio_of(found, ["own"]))
+
+
 def hold_streams(run, plan, name, streams, secure=False):
     """Idle PSS of a fresh process in MiB and KiB a held stream."""
     full = "lyss-tls" if secure and name == "lyss" else name
@@ -284,5 +298,5 @@ def whole(run, plan):
                   limit=0, note=f"other errors {rest}" if rest else f"{lost} faults")
 
 
-MEASURES = dict(request=request, chunk=chunk, burst=burst, large=large, latency=latency, hold=hold, tls=tls,
+MEASURES = dict(request=request, chunk=chunk, burst=burst, large=large, translated=translated, latency=latency, hold=hold, tls=tls,
                 tls_hold=tls_hold, handshakes=handshakes, slow=slow, cancel=cancel, garbage=garbage, json=json_reader)

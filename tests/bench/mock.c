@@ -1,7 +1,8 @@
 /* mock: the bench's upstream. One thread, one epoll, HTTP/1.1 keep-alive on loopback, in the shape
- * of OpenAI's chat completions: a fixed JSON answer of about 600 bytes, or an SSE stream when the
- * body says "stream": true. It is meant never to be what limits a measurement, and to count what
- * reached it, since every cost is divided by that.
+ * of OpenAI's chat completions (of Anthropic's messages, where the path says so): a fixed JSON
+ * answer of about 600 bytes, or an SSE stream when the body says "stream": true. It is meant never
+ * to be what limits a measurement, and to count what reached it, since every cost is divided by
+ * that.
  *
  * The model's name chooses the stream, in words after "mock", in any order:
  *   mock.chunks=50.delay=20.size=250.burst=1.id=7
@@ -40,7 +41,7 @@ enum phase { HEAD, BODY, STREAM };
 
 struct conn {
     struct link link; /* of a listener: its socket, and no more */
-    bool listener, tls, shaken, wants_out, usage;
+    bool listener, tls, shaken, wants_out, usage, messages;
     enum phase phase;
     char in[KEEP]; /* the request's beginning; what does not fit is counted and dropped */
     size_t in_len, head_len;
@@ -63,28 +64,41 @@ static struct conn *wheel[WHEEL];
 static uint64_t wheel_ms, timers;
 static char scratch[SCRATCH];
 static uint64_t closed_ns[MAX_ID];
-static char json_answer[1024];
-static size_t json_answer_len;
+static char json_answer[1024], message_answer[1024];
+static size_t json_answer_len, message_answer_len;
 
 static const char stream_head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
                                   "Cache-Control: no-cache\r\nx-request-id: req_mock\r\n"
                                   "Transfer-Encoding: chunked\r\n\r\n";
 
+#define WORDS                                                                                      \
+    "Plan A asks less of a small team: it moves in short steps, each of which can be taken back. " \
+    "Plan B saves some overhead but finds its mistakes late. Unless the release itself is "        \
+    "expensive, choose Plan A and review it after a quarter."
+
+static size_t put_answer(char *to, size_t room, const char *body)
+{
+    return (size_t)snprintf(to, room,
+                            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                            "x-request-id: req_mock\r\nContent-Length: %zu\r\n\r\n%s",
+                            strlen(body), body);
+}
+
 static void build_answer(void)
 {
-    static const char body[] =
+    static const char chat[] =
         "{\"id\":\"chatcmpl-mock0001\",\"object\":\"chat.completion\",\"created\":1767225600,"
         "\"model\":\"mock\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
-        "\"content\":\"Plan A asks less of a small team: it moves in short steps, each of which "
-        "can be taken back. Plan B saves some overhead but finds its mistakes late. Unless the "
-        "release itself is expensive, choose Plan A and review it after a quarter.\","
-        "\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":{"
-        "\"prompt_tokens\":212,\"completion_tokens\":48,\"total_tokens\":260},"
+        "\"content\":\"" WORDS
+        "\",\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"stop\"}],"
+        "\"usage\":{\"prompt_tokens\":212,\"completion_tokens\":48,\"total_tokens\":260},"
         "\"system_fingerprint\":\"fp_mock\"}";
-    json_answer_len = (size_t)snprintf(json_answer, sizeof json_answer,
-                                       "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-                                       "x-request-id: req_mock\r\nContent-Length: %zu\r\n\r\n%s",
-                                       sizeof body - 1, body);
+    static const char messages[] =
+        "{\"id\":\"msg_mock0001\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"mock\","
+        "\"content\":[{\"type\":\"text\",\"text\":\"" WORDS "\"}],\"stop_reason\":\"end_turn\","
+        "\"stop_sequence\":null,\"usage\":{\"input_tokens\":212,\"output_tokens\":48}}";
+    json_answer_len = put_answer(json_answer, sizeof json_answer, chat);
+    message_answer_len = put_answer(message_answer, sizeof message_answer, messages);
 }
 
 /* ---- the wheel: one slot a millisecond; longer delays go round ---- */
@@ -182,25 +196,34 @@ static size_t put_chunk(char *to, const char *event, size_t n)
     return (size_t)head + n + 2;
 }
 
-static size_t put_content(char *to, const struct shape *s, unsigned seq, uint64_t now_ns)
+static size_t put_content(char *to, const struct shape *s, bool messages, unsigned seq,
+                          uint64_t now_ns)
 {
-    static const char front[] = "data: {\"id\":\"chatcmpl-mock\",\"object\":\"chat.completion."
-                                "chunk\",\"created\":1767225600,\"model\":\"mock\",\"choices\":[{"
-                                "\"index\":0,\"delta\":{\"content\":\"";
-    static const char back[] = "\"},\"finish_reason\":null}]}\n\n";
+    static const char chat_front[] =
+        "data: {\"id\":\"chatcmpl-mock\",\"object\":\"chat.completion."
+        "chunk\",\"created\":1767225600,\"model\":\"mock\",\"choices\":[{"
+        "\"index\":0,\"delta\":{\"content\":\"";
+    static const char chat_back[] = "\"},\"finish_reason\":null}]}\n\n";
+    static const char messages_front[] = "event: content_block_delta\ndata: "
+                                         "{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{"
+                                         "\"type\":\"text_delta\",\"text\":\"";
+    static const char messages_back[] = "\"}}\n\n";
+    const char *front = messages ? messages_front : chat_front;
+    const char *back = messages ? messages_back : chat_back;
+    size_t front_n = strlen(front), back_n = strlen(back);
     static const char words[] = "the plan moves in short steps and ";
-    char event[MAX_EVENT], *p = event + sizeof front - 1;
-    memcpy(event, front, sizeof front - 1);
+    char event[MAX_EVENT], *p = event + front_n;
+    memcpy(event, front, front_n);
     *p++ = '#';
     wire_digits(p, seq, 6);
     p[6] = '@';
     wire_digits(p + 7, now_ns, 19);
     p[26] = ' ';
     p += 27;
-    for (size_t i = 0; (size_t)(p - event) + sizeof back - 1 < s->size; i++)
+    for (size_t i = 0; (size_t)(p - event) + back_n < s->size; i++)
         *p++ = words[i % (sizeof words - 1)];
-    memcpy(p, back, sizeof back - 1);
-    return put_chunk(to, event, (size_t)(p - event) + sizeof back - 1);
+    memcpy(p, back, back_n);
+    return put_chunk(to, event, (size_t)(p - event) + back_n);
 }
 
 static size_t put_end(char *to, bool usage)
@@ -221,6 +244,30 @@ static size_t put_end(char *to, bool usage)
     return n + 5;
 }
 
+static size_t put_messages_start(char *to)
+{
+    static const char start[] =
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_mock\","
+        "\"type\":\"message\",\"role\":\"assistant\",\"model\":\"mock\",\"content\":[],"
+        "\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":212,"
+        "\"output_tokens\":1}}}\n\n"
+        "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,"
+        "\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n";
+    return put_chunk(to, start, sizeof start - 1);
+}
+
+static size_t put_messages_end(char *to)
+{
+    static const char end[] =
+        "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n"
+        "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":"
+        "\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":50}}\n\n"
+        "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+    size_t n = put_chunk(to, end, sizeof end - 1);
+    memcpy(to + n, "0\r\n\r\n", 5);
+    return n + 5;
+}
+
 /* Writes what is due of a stream and arms the next write. False when the peer is gone. */
 static bool stream_step(struct conn *c)
 {
@@ -231,16 +278,18 @@ static bool stream_step(struct conn *c)
         if (c->next_chunk == 0) {
             memcpy(scratch, stream_head, sizeof stream_head - 1);
             n = sizeof stream_head - 1;
+            if (c->messages)
+                n += put_messages_start(scratch + n);
         }
         for (unsigned i = 0; i < s->burst && c->next_chunk < s->chunks; i++) {
             if (n + s->size + 32 > room)
                 break;
-            n += put_content(scratch + n, s, c->next_chunk++, now);
+            n += put_content(scratch + n, s, c->messages, c->next_chunk++, now);
             count.chunks++;
         }
         bool end = c->next_chunk >= s->chunks;
         if (end) {
-            n += put_end(scratch + n, c->usage);
+            n += c->messages ? put_messages_end(scratch + n) : put_end(scratch + n, c->usage);
             c->phase = HEAD;
         }
         if (!conn_send(c, scratch, n))
@@ -324,6 +373,7 @@ static bool request_done(struct conn *c)
     if (!strncmp(c->in, "GET ", 4))
         return answer_page(c);
     count.requests++;
+    c->messages = strstr(c->in, "/messages HTTP/") != NULL;
     if (says(body, "\"stream\"", "true")) {
         count.streams++;
         read_shape(&c->shape, body);
@@ -333,7 +383,8 @@ static bool request_done(struct conn *c)
         return stream_step(c);
     }
     c->phase = HEAD;
-    return conn_send(c, json_answer, json_answer_len);
+    return c->messages ? conn_send(c, message_answer, message_answer_len)
+                       : conn_send(c, json_answer, json_answer_len);
 }
 
 static uint64_t content_length(const char *head)

@@ -256,7 +256,7 @@ backend tls
 
 
 class Lyss(Proxy):
-    """`lyss dev` with a fresh data directory and one channel to the mock; secure: TLS on both sides."""
+    """`lyss dev` with a fresh data directory and a channel to the mock for each of its wires; secure: TLS on both sides."""
     name, workers = "lyss", "lyss-w"
 
     def __init__(self, run, secure=False, base_url=None):
@@ -271,12 +271,13 @@ class Lyss(Proxy):
         try:
             self.key = self.process.first_line()["api_key"]
             self.port, self.tls_port = (0, port) if secure else (port, 0)
-            url = f"https://127.0.0.1:{run.mock.tls_port}/v1" if secure else f"http://127.0.0.1:{run.mock.port}/v1"
-            added = subprocess.run([run.lyss, "channel", "add", "mock", "--provider", "openai-compatible", "--base-url", url, "--model", "mock*",
-                                    "--credential-stdin", "--data", data], input=UPSTREAM_KEY + "\n", text=True, capture_output=True,
-                                   env={**os.environ, **env}, timeout=30)
-            if added.returncode:
-                raise BenchError(f"lyss channel add: {(added.stderr or added.stdout).strip()[-400:]}")
+            root = f"https://127.0.0.1:{run.mock.tls_port}/v1" if secure else f"http://127.0.0.1:{run.mock.port}/v1"
+            for name, provider in (("mock", "openai-compatible"), ("claude", "anthropic")):
+                added = subprocess.run([run.lyss, "channel", "add", name, "--provider", provider, "--base-url", root, "--model", name + "*",
+                                        "--credential-stdin", "--data", data], input=UPSTREAM_KEY + "\n", text=True, capture_output=True,
+                                       env={**os.environ, **env}, timeout=30)
+                if added.returncode:
+                    raise BenchError(f"lyss channel add: {(added.stderr or added.stdout).strip()[-400:]}")
             time.sleep(1.5)
         except BaseException:
             self.stop()
