@@ -56,7 +56,7 @@ void buf_advance(struct buf *b, size_t n)
     b->p[b->n] = 0;
 }
 
-void buf_add(struct buf *b, const void *p, size_t n)
+void buf_add_slow(struct buf *b, const void *p, size_t n)
 {
     char *to = buf_reserve(b, n);
     if (!to)
@@ -69,11 +69,6 @@ void buf_add(struct buf *b, const void *p, size_t n)
 void buf_str(struct buf *b, struct str s)
 {
     buf_add(b, s.p, s.n);
-}
-
-void buf_char(struct buf *b, char c)
-{
-    buf_add(b, &c, 1);
 }
 
 void buf_u64(struct buf *b, uint64_t v)

@@ -19,9 +19,23 @@ void buf_init(struct buf *b, size_t max_bytes);
 void buf_release(struct buf *b);
 /* Empties without freeing and opens the latch. */
 void buf_reset(struct buf *b);
-void buf_add(struct buf *b, const void *p, size_t n);
+void buf_add_slow(struct buf *b, const void *p, size_t n);
+static inline void buf_add(struct buf *b, const void *p, size_t n)
+{
+    if (b->failed || n >= b->cap - b->n) { /* cap 0: n 0 */
+        buf_add_slow(b, p, n);
+        return;
+    }
+    if (n)
+        memcpy(b->p + b->n, p, n);
+    b->n += n;
+    b->p[b->n] = 0;
+}
 void buf_str(struct buf *b, struct str s);
-void buf_char(struct buf *b, char c);
+static inline void buf_char(struct buf *b, char c)
+{
+    buf_add(b, &c, 1);
+}
 void buf_u64(struct buf *b, uint64_t v);
 void buf_i64(struct buf *b, int64_t v);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -153,13 +153,13 @@ void json_put_raw(struct json_writer *w, struct str json)
 /* What stands for the byte c, which may not stand in a string as it is. */
 static void escape_byte(struct buf *b, unsigned char c)
 {
-    static const char short_form[] = "\"\"\\\\\bb\ff\nn\rr\tt"; /* pairs: byte, letter */
-    for (const char *f = short_form; *f; f += 2)
-        if ((unsigned char)*f == c) {
-            buf_char(b, '\\');
-            buf_char(b, f[1]);
-            return;
-        }
+    static const char letters[128] = {['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
+                                      ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't'};
+    if (c < sizeof letters && letters[c]) {
+        char two[2] = {'\\', letters[c]};
+        buf_add(b, two, 2);
+        return;
+    }
     if (c < 0x20)
         buf_printf(b, "\\u%04x", c);
     else

@@ -87,6 +87,8 @@ enum err translate_request(struct request *r, const struct choice *c, struct err
         return e;
     buf_release(&p->translated);
     buf_init(&p->translated, p->body.body.n * 4 + (1u << 20));
+    if (!buf_reserve(&p->translated, p->body.body.n + p->body.body.n / 8 + 1024))
+        return ERR_NOMEM;
     e = codec_of((enum llm_op)r->call_op)
             ->write_request(p->neutral, &to, &r->arena, &p->translated, &receipt, &p->link, info);
     p->edits.dropped = arena_dup(&r->arena, str_make(receipt.names, receipt.n));
