@@ -412,6 +412,7 @@ static enum err blame_text(struct parser *s, enum err e)
 
 /* The calling thread's tape. The key is there only for its destructor. */
 static __thread struct json_entry *t_tape;
+static __thread uint64_t t_parses;
 static __thread uint32_t t_tape_cap;
 static pthread_once_t tape_once = PTHREAD_ONCE_INIT;
 static pthread_key_t tape_key;
@@ -439,10 +440,16 @@ static void tape_keep(const struct parser *s)
         pthread_setspecific(tape_key, t_tape);
 }
 
+uint64_t json_parse_count(void)
+{
+    return t_parses;
+}
+
 enum err json_parse(struct json_doc *doc, struct str text, struct err_info *info)
 {
     struct parser s;
     size_t most = json_entries_max(text.n);
+    t_parses++;
     if (unlikely(t_tape_cap > TAPE_KEPT) && most <= TAPE_KEPT)
         tape_free(NULL);
     s.e = t_tape;

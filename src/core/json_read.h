@@ -61,6 +61,10 @@ size_t json_entries_max(size_t text_bytes);
  * ERR_NOMEM. */
 enum err json_parse(struct json_doc *doc, struct str text, struct err_info *info) MUST_CHECK;
 
+/* How many texts the calling thread has begun to parse with json_parse: while this is what it was
+ * right after a parse, that parse's doc is still valid (if its text is). */
+uint64_t json_parse_count(void);
+
 /* The same onto entries of the caller's: doc->e and doc->cap are given. ERR_TOO_BIG when they
  * are full. */
 enum err json_parse_onto(struct json_doc *doc, struct str text, struct err_info *info) MUST_CHECK;

@@ -395,7 +395,10 @@ static enum step phase_parse(struct request *r)
             e = openai_request_read_doc(&p->body, r->op, &doc, r->deployment, &r->arena, &info);
         json_steps_free(&r->steps);
     } else {
-        e = openai_request_read(&p->body, r->op, p->body.body, r->deployment, &r->arena, &info);
+        e = json_parse(&p->doc, p->body.body, &info);
+        p->doc_parse = json_parse_count();
+        if (!e)
+            e = openai_request_read_doc(&p->body, r->op, &p->doc, r->deployment, &r->arena, &info);
     }
     if (e)
         return refused(r, e, &info);

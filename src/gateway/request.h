@@ -43,6 +43,8 @@ enum torn { TORN_NOT, TORN_IN_LINE, TORN_LINE_START, TORN_LINE_CR };
 struct request_plan {
     struct openai_request body;
     struct openai_edits edits;
+    struct json_doc doc;             /* of the body, as long as … */
+    uint64_t doc_parse;              /* … this is json_parse_count() */
     struct neutral_request *neutral; /* the body's meaning, once an attempt needed it */
     struct buf translated;           /* the body in the upstream's form */
     struct link link;                /* what its writer tells the answer's reader */

@@ -51,10 +51,10 @@ enum llm_op translate_op(const struct request *r, const struct channel *ch,
 static enum err read_neutral(struct request *r, struct err_info *info)
 {
     struct request_plan *p = r->plan;
-    struct json_doc d;
+    struct json_doc d = p->doc;
     if (p->neutral)
         return ERR_OK;
-    enum err e = json_parse(&d, p->body.body, info);
+    enum err e = p->doc_parse == json_parse_count() ? ERR_OK : json_parse(&d, p->body.body, info);
     if (e)
         return e;
     struct neutral_request *n = arena_alloc(&r->arena, sizeof *n);
