@@ -123,6 +123,33 @@ void neutral_link(struct neutral_request *r)
     map_release(&names);
 }
 
+void neutral_plain_part(struct part *p, struct arena *a)
+{
+    struct json_entry entry;
+    struct json_doc d = {.e = &entry, .cap = 1};
+    if (!p->escaped.n)
+        return;
+    if (json_parse_onto(&d, p->escaped, NULL) || !json_string(&d, 0, a, &p->text))
+        p->text = STR_NULL; /* the arena has latched: the text was valid once */
+    p->escaped = STR_NULL;
+}
+
+static void plain_parts(struct part *p, struct arena *a)
+{
+    for (; p; p = p->next) {
+        neutral_plain_part(p, a);
+        for (struct part *in = p->parts; in; in = in->next)
+            neutral_plain_part(in, a);
+    }
+}
+
+void neutral_plain(struct neutral_request *r, struct arena *a)
+{
+    plain_parts(r->system, a);
+    for (struct turn *t = r->turns; t; t = t->next)
+        plain_parts(t->parts, a);
+}
+
 /* On a tape of its own: a reader of events may be at work on the thread's. */
 static bool is_object(struct str text, struct arena *a)
 {

@@ -49,9 +49,11 @@ struct part {
     bool is_error; /* TOOL_RESULT */
     bool redacted; /* REASONING: text is empty, data is all there is */
     struct str text;
-    struct str id;   /* TOOL_USE, TOOL_RESULT: as the caller knows it; REASONING: its item id */
-    struct str name; /* TOOL_USE; TOOL_RESULT where known (neutral_link fills it in) */
-    struct str args; /* TOOL_USE: JSON text as the model wrote it; may be empty or broken */
+    struct str escaped; /* TEXT, REFUSAL: a long text as it stands in JSON, with its quotes; `text`
+                           is empty then, until neutral_plain() */
+    struct str id;      /* TOOL_USE, TOOL_RESULT: as the caller knows it; REASONING: its item id */
+    struct str name;    /* TOOL_USE; TOOL_RESULT where known (neutral_link fills it in) */
+    struct str args;    /* TOOL_USE: JSON text as the model wrote it; may be empty or broken */
     struct str signature; /* REASONING, TOOL_USE (Gemini): as its issuer gave it */
     struct str data;      /* redacted or encrypted REASONING */
     struct media media;
@@ -210,6 +212,10 @@ void neutral_request_init(struct neutral_request *r, enum llm_op op);
 void neutral_merge(struct neutral_request *r);
 /* Gives each TOOL_RESULT the name of the call with its id; one without a call keeps no name. */
 void neutral_link(struct neutral_request *r);
+/* Gives every part its plain `text`. A writer that looks at texts calls it first; one that only
+ * passes them on need not, and spares a long text being unescaped and escaped again. */
+void neutral_plain(struct neutral_request *r, struct arena *a);
+void neutral_plain_part(struct part *p, struct arena *a);
 /* A call's arguments as JSON object text: "{}" for none; what is no object becomes
  * {"arguments": "<as it was>"}. */
 struct str neutral_args_object(struct str args, struct arena *a);

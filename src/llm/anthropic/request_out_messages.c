@@ -50,12 +50,18 @@ static bool has_thinking(const struct request_out *o, const struct part *p)
     return p->redacted ? p->data.n > 0 : p->signature.n > 0;
 }
 
+/* A long text that is still escaped is taken to say something. */
+static bool says_something(const struct part *p)
+{
+    return p->escaped.n > 0 || !anthropic_blank(p->text);
+}
+
 bool request_out_has_part(const struct request_out *o, const struct turn *t, const struct part *p)
 {
     switch ((enum part_type)p->type) {
     case PART_TEXT:
     case PART_REFUSAL:
-        return !anthropic_blank(p->text);
+        return says_something(p);
     case PART_REASONING:
         return t->role == ROLE_ASSISTANT && has_thinking(o, p);
     case PART_IMAGE:
@@ -94,7 +100,7 @@ static unsigned count_marks(const struct request_out *o)
     for (const struct tool *t = o->r->tools; t; t = t->next)
         n += t->cache && !t->kind.n;
     for (const struct part *p = o->r->system; p; p = p->next)
-        n += p->cache && !anthropic_blank(p->text);
+        n += p->cache && says_something(p);
     for (const struct turn *t = o->r->turns; t; t = t->next)
         for (const struct part *p = t->parts; p; p = p->next)
             n += mark_of(p) && request_out_has_part(o, t, p);
@@ -139,6 +145,20 @@ static void put_text_block(struct request_out *o, struct str text, enum cache_ma
 {
     open_block(o, "text");
     json_field_string(&o->w, "text", text);
+    request_out_mark(o, mark);
+    json_close_object(&o->w);
+}
+
+/* The same of a part's text, which need not be plain. */
+static void put_text_part(struct request_out *o, const struct part *p, enum cache_mark mark)
+{
+    if (!p->escaped.n) {
+        put_text_block(o, p->text, mark);
+        return;
+    }
+    open_block(o, "text");
+    json_key(&o->w, STR("text"));
+    json_put_raw(&o->w, p->escaped);
     request_out_mark(o, mark);
     json_close_object(&o->w);
 }
@@ -251,7 +271,7 @@ static void put_result(struct request_out *o, const struct part *p, enum cache_m
     json_field_string(&o->w, "tool_use_id", carry_id_fit(p->id, ID_MAX_BYTES, o->a));
     for (const struct part *in = p->parts; in; in = in->next) {
         bool text = in->type == PART_TEXT || in->type == PART_REFUSAL;
-        if (text ? anthropic_blank(in->text) : in->type > PART_AUDIO)
+        if (text ? !says_something(in) : in->type > PART_AUDIO)
             continue;
         if (!any) {
             json_key(&o->w, STR("content"));
@@ -301,7 +321,7 @@ static void put_part(struct request_out *o, const struct part *p, enum cache_mar
     switch ((enum part_type)p->type) {
     case PART_TEXT:
     case PART_REFUSAL:
-        put_text_block(o, p->text, mark);
+        put_text_part(o, p, mark);
         break;
     case PART_IMAGE:
         put_image(o, p, mark);
@@ -375,13 +395,15 @@ static void put_group_parts(struct request_out *o, struct group g, int leading, 
                             const struct part *trim)
 {
     for (const struct turn *t = g.from; t != g.end; t = t->next)
-        for (const struct part *p = t->parts; p; p = p->next) {
+        for (struct part *p = t->parts; p; p = p->next) {
             if ((p->type == leading) != lead || !request_out_has_part(o, t, p))
                 continue;
-            if (p == trim)
+            if (p == trim) {
+                neutral_plain_part(p, o->a);
                 put_text_block(o, without_tail(p->text), mark_of(p));
-            else
+            } else {
                 put_part(o, p, mark_of(p));
+            }
         }
 }
 
@@ -411,7 +433,7 @@ static void put_user_note(struct request_out *o, struct str text)
 static bool any_system(const struct request_out *o)
 {
     for (const struct part *p = o->r->system; p; p = p->next)
-        if (!anthropic_blank(p->text))
+        if (says_something(p))
             return true;
     return false;
 }
@@ -419,8 +441,8 @@ static bool any_system(const struct request_out *o)
 static void put_system_blocks(struct request_out *o)
 {
     for (const struct part *p = o->r->system; p; p = p->next)
-        if (!anthropic_blank(p->text))
-            put_text_block(o, p->text, (enum cache_mark)p->cache);
+        if (says_something(p))
+            put_text_part(o, p, (enum cache_mark)p->cache);
 }
 
 void request_out_messages(struct request_out *o)

@@ -24,6 +24,23 @@ static void add_text(struct openai_in *in, enum part_type type, struct str text,
         p->text = text;
 }
 
+#define LONG_BYTES 512
+
+/* A string of the body; a long one with escapes is kept as it stands. */
+static void add_string(struct openai_in *in, enum part_type type, uint32_t i, struct part ***end)
+{
+    struct str s;
+    if (!json_is(in->d, i, JSON_STRING) || !(in->d->e[i].flags & JSON_ESCAPED) ||
+        json_raw(in->d, i).n < LONG_BYTES) {
+        if (openai_string(in, i, &s))
+            add_text(in, type, s, end);
+        return;
+    }
+    struct part *p = add_part(in, type, end);
+    if (p)
+        p->escaped = json_raw(in->d, i);
+}
+
 static struct turn *add_turn(struct openai_in *in, enum role role)
 {
     struct turn *t = neutral_turn(in->a, role, in->turn_end);
@@ -153,11 +170,11 @@ enum { TAKES_TEXT = 1, TAKES_MEDIA = 2, TAKES_REFUSAL = 4 };
 static void in_text(struct openai_in *in, uint32_t part, enum part_type type, const char *name,
                     struct part ***end)
 {
-    struct str s = STR("");
-    if (openai_get(in, part, name) == JSON_NONE)
+    uint32_t i = openai_get(in, part, name);
+    if (i == JSON_NONE)
         openai_fail(in, part, name, "is missing: it must be a string");
-    else if (openai_member_string(in, part, name, false, &s))
-        add_text(in, type, s, end);
+    else
+        add_string(in, type, i, end);
 }
 
 static void in_part(struct openai_in *in, uint32_t i, unsigned takes, struct part ***end)
@@ -196,15 +213,13 @@ static void in_content(struct openai_in *in, uint32_t m, unsigned takes, bool ne
 {
     uint32_t i = openai_get(in, m, "content");
     struct part **first = *end;
-    struct str s;
     if (i == JSON_NONE) {
         if (needed)
             openai_fail(in, m, "content", "is missing: it must be a string or an array of parts");
         return;
     }
     if (json_is(in->d, i, JSON_STRING)) {
-        if (openai_string(in, i, &s))
-            add_text(in, PART_TEXT, s, end);
+        add_string(in, PART_TEXT, i, end);
     } else if (!json_is(in->d, i, JSON_ARRAY)) {
         openai_fail(in, i, NULL, "must be a string or an array of parts");
     } else {

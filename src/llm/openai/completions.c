@@ -115,6 +115,7 @@ enum err completions_write_request(struct neutral_request *r, const struct targe
                                    struct arena *a, struct buf *out, struct receipt *receipt,
                                    struct link *link, struct err_info *info)
 {
+    neutral_plain(r, a);
     struct json_writer w;
     struct str prompt = STR("");
     link->schema_tool = false;

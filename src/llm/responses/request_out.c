@@ -537,6 +537,7 @@ enum err responses_write_request(struct neutral_request *r, const struct target 
                                  struct buf *out, struct receipt *receipt, struct link *link,
                                  struct err_info *info)
 {
+    neutral_plain(r, a);
     struct request_out o = {.r = r, .t = t, .a = a, .receipt = receipt, .info = info};
     *link = (struct link){0};
     json_writer_init(&o.w, out);
