@@ -265,7 +265,11 @@ void attempt_answer(struct request *r, const struct fault *f)
     char id[37];
     uuid_format(r->id, id);
     const struct dialect_row *d = dialect_of((enum dialect)r->dialect);
+    if (r->array)
+        buf_char(b, '[');
     d->fault_body(b, f, str_make(id, 36));
+    if (r->array)
+        buf_char(b, ']');
     if (buf_failed(b))
         buf_reset(b); /* rather no words than half of them */
     idempotency_take(r, d->fault_status(f), "application/json", buf_view(b), true);

@@ -273,7 +273,7 @@ enum err idempotency_read(struct request *r, const struct http_head *h, struct e
 /* What is asked for beside the body: the path may say it. */
 static bool digest_begin(struct idem *x, const struct request *r)
 {
-    const uint8_t how[4] = {r->op, r->dialect, r->stream, (uint8_t)(r->deployment.p != NULL)};
+    const uint8_t how[5] = {r->op, r->dialect, r->stream, r->array, r->deployment.p != NULL};
     x->digest = EVP_MD_CTX_new();
     return x->digest && EVP_DigestInit_ex(x->digest, EVP_sha256(), NULL) &&
            EVP_DigestUpdate(x->digest, how, sizeof how) &&
@@ -305,7 +305,7 @@ static void wait_on(struct request *r)
 {
     uint32_t every_ms = r->worker->settings.ping_ms;
     r->phase = PHASE_WAIT;
-    if (r->stream && r->ping && every_ms)
+    if (relay_may_ping(r))
         deadline_set(r->worker->loop, &r->deadline, loop_now_ms(r->worker->loop) + every_ms,
                      on_wait);
 }

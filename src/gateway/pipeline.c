@@ -26,13 +26,17 @@
 
 /* ---- answers of our own ---------------------------------------------------------- */
 
-static void reply_error(struct http_conn *c, enum dialect dialect, struct str id,
+static void reply_error(struct http_conn *c, enum dialect dialect, bool array, struct str id,
                         struct str headers, enum err e, const struct err_info *info,
                         const char *allow)
 {
     struct buf h;
     struct buf *body = scratch_buf(SCRATCH_REPLY_BODY, ERROR_BODY_MAX);
+    if (array)
+        buf_char(body, '[');
     dialect_error_body(dialect_of(dialect), body, e, info, id);
+    if (array)
+        buf_char(body, ']');
     if (buf_failed(body))
         buf_reset(body); /* rather no words than half of them */
     buf_init(&h, 8192);
@@ -50,8 +54,11 @@ static void reply_error(struct http_conn *c, enum dialect dialect, struct str id
     buf_release(&h);
 }
 
+/* Whose shape is not known yet. */
+static const struct surface unknown = {.dialect = DIALECT_OPENAI};
+
 /* For what has no request yet. */
-static void refuse_bare(struct http_conn *c, enum dialect dialect, struct str origin, enum err e,
+static void refuse_bare(struct http_conn *c, const struct surface *s, struct str origin, enum err e,
                         const struct err_info *info, const char *allow)
 {
     struct worker *w = c->server->user;
@@ -63,7 +70,7 @@ static void refuse_bare(struct http_conn *c, enum dialect dialect, struct str or
     buf_printf(lines, "x-request-id: %s\r\nCache-Control: no-store\r\n", text);
     browser_put_cors(&w->browser, origin, lines);
     counter_add(&w->metrics.refused, 1);
-    reply_error(c, dialect, str_make(text, 36), buf_view(lines), e, info, allow);
+    reply_error(c, s->dialect, s->array, str_make(text, 36), buf_view(lines), e, info, allow);
 }
 
 /* A preflight is answered before any credential is asked for. */
@@ -89,7 +96,7 @@ static void reply_refusal(struct request *r, enum err e, const struct err_info *
         relay_tell_fault(r, &f, 0);
         return;
     }
-    reply_error(c, r->dialect, str_make(id, 36), reply_headers(r, NULL), e, info, NULL);
+    reply_error(c, r->dialect, r->array, str_make(id, 36), reply_headers(r, NULL), e, info, NULL);
 }
 
 void request_refuse(struct request *r, enum err e, const struct err_info *info)
@@ -164,6 +171,7 @@ static struct request *request_new(struct worker *w, struct http_conn *c, const 
     r->op = (uint8_t)s->op;
     r->dialect = (uint8_t)s->dialect;
     r->force_stream = s->force_stream;
+    r->array = s->array;
     r->tenant_id = k->tenant->id;
     r->user_id = k->user_id;
     r->key_id = k->id;
@@ -301,7 +309,7 @@ static void on_head(struct http_conn *c, const struct http_head *h)
     struct str origin = http_get(h, HTTP_ORIGIN);
     if (w->browser.hosts_n && !browser_host_ok(&w->browser, http_get(h, HTTP_HOST))) {
         (void)!err_set(&info, ERR_BAD_REQUEST, "This host name is not served here.");
-        refuse_bare(c, DIALECT_OPENAI, STR_NULL, ERR_BAD_REQUEST, &info, NULL);
+        refuse_bare(c, &unknown, STR_NULL, ERR_BAD_REQUEST, &info, NULL);
         return;
     }
     if (origin.n && str_eq(h->method, STR("OPTIONS"))) {
@@ -314,9 +322,10 @@ static void on_head(struct http_conn *c, const struct http_head *h)
                        STR_FMT(str_make(h->path.p, h->path.n < 200 ? h->path.n : 200)));
     if (e) {
         s.dialect = surface_dialect(h);
-        refuse_bare(c, s.dialect, origin, e, &info, e == ERR_METHOD_NOT_ALLOWED ? allow : NULL);
+        refuse_bare(c, &s, origin, e, &info, e == ERR_METHOD_NOT_ALLOWED ? allow : NULL);
         return;
     }
+    surface_query(&s, h->query);
     if (op_row(s.op)->kind == KIND_LIST)
         s.dialect = surface_dialect(h);
     if (s.page) {
@@ -329,12 +338,12 @@ static void on_head(struct http_conn *c, const struct http_head *h)
     if (!e && op_row(s.op)->has_body)
         e = check_body(w, h, &info);
     if (e) {
-        refuse_bare(c, s.dialect, origin, e, &info, NULL);
+        refuse_bare(c, &s, origin, e, &info, NULL);
         return;
     }
     struct request *r = request_new(w, c, &s, k, digest);
     if (!r) {
-        refuse_bare(c, s.dialect, origin, ERR_NOMEM, &info, NULL);
+        refuse_bare(c, &s, origin, ERR_NOMEM, &info, NULL);
         return;
     }
     if (origin.n) {
@@ -555,7 +564,7 @@ static void on_failed(struct http_conn *c, enum err e, const struct err_info *in
 
 static void on_malformed(struct http_conn *c, enum err e, const struct err_info *info)
 {
-    refuse_bare(c, DIALECT_OPENAI, STR_NULL, e, info, NULL);
+    refuse_bare(c, &unknown, STR_NULL, e, info, NULL);
 }
 
 static void on_sent(struct http_conn *c)

@@ -11,9 +11,10 @@
 #include "net/gunzip.h"
 #include "net/scratch.h"
 
-#define QUEUE_HIGH_BYTES 65536
-#define DRAIN_MS         1000
-#define DECODED_MAX      (16u << 20)
+#define QUEUE_HIGH_BYTES  65536
+#define DRAIN_MS          1000
+#define DECODED_MAX       (16u << 20)
+#define ARRAY_PIECE_BYTES 16384
 
 static struct request *of_call(struct http_call *call)
 {
@@ -52,12 +53,17 @@ static uint64_t upstream_due(const struct request *r)
     return r->orphan ? sooner(due, r->orphan_until_ms) : due;
 }
 
+bool relay_may_ping(const struct request *r)
+{
+    return r->stream && !r->array && r->ping && r->worker->settings.ping_ms &&
+           dialect_of((enum dialect)r->dialect)->ping.n;
+}
+
 static uint64_t ping_due(const struct request *r)
 {
-    uint32_t every_ms = r->worker->settings.ping_ms;
-    if (!r->stream || !r->ping || !every_ms || !r->conn || r->torn || r->paused)
+    if (!relay_may_ping(r) || !r->conn || r->torn || r->paused)
         return UINT64_MAX;
-    return r->last_down_ms + every_ms;
+    return r->last_down_ms + r->worker->settings.ping_ms;
 }
 
 void relay_set_deadline(struct request *r)
@@ -71,9 +77,9 @@ void relay_set_deadline(struct request *r)
 
 static const char *content_type(const struct request *r)
 {
-    return r->op == OP_PASSTHROUGH ? r->plan->content_type
-           : r->sse || r->stream   ? "text/event-stream"
-                                   : "application/json";
+    if (r->op == OP_PASSTHROUGH)
+        return r->plan->content_type;
+    return (r->sse || r->stream) && !r->array ? "text/event-stream" : "application/json";
 }
 
 static bool send_down(struct request *r, struct str data, bool last)
@@ -82,10 +88,9 @@ static bool send_down(struct request *r, struct str data, bool last)
     if (!r->conn)
         return true; /* an orphan: there is nobody to send it to */
     r->last_down_ms = loop_now_ms(r->worker->loop);
-    bool raw = r->op == OP_PASSTHROUGH;
     if (!r->head_sent) {
         r->head_sent = 1;
-        ok = http_stream_start(r->conn, raw ? r->upstream_status : 200,
+        ok = http_stream_start(r->conn, r->op == OP_PASSTHROUGH ? r->upstream_status : 200,
                                reply_headers(r, content_type(r)), data);
         if (last && ok)
             http_stream_finish(r->conn);
@@ -97,18 +102,41 @@ static bool send_down(struct request *r, struct str data, bool last)
     } else {
         ok = http_stream_write(r->conn, data);
     }
-    if (ok && !last && !r->paused && tcp_queued(&r->conn->tcp) > QUEUE_HIGH_BYTES) {
-        r->paused = 1;
-        http_call_pause(&r->call);
-    }
+    return ok;
+}
+
+static bool put_bytes(struct request *r, struct str data, bool last)
+{
+    if (r->idem)
+        idempotency_take(r, 200, content_type(r), data, last);
+    return send_down(r, data, last);
+}
+
+/* In the form that the caller wants its events in. False: see relay_send_down. */
+static bool put_events(struct request *r, struct str data, bool last)
+{
+    char piece[ARRAY_PIECE_BYTES];
+    bool ok = true;
+    if (!r->array)
+        return put_bytes(r, data, last);
+    do {
+        size_t n = array_form_feed(&r->array_form, &data, piece, sizeof piece - 2);
+        bool end = last && !data.n;
+        if (end)
+            n += array_form_end(&r->array_form, piece + n);
+        ok = put_bytes(r, str_make(piece, n), end) && ok;
+    } while (data.n);
     return ok;
 }
 
 bool relay_send_down(struct request *r, struct str data, bool last)
 {
-    if (r->idem)
-        idempotency_take(r, 200, content_type(r), data, last);
-    return send_down(r, data, last);
+    bool ok = put_events(r, data, last);
+    if (r->conn && ok && !last && !r->paused && tcp_queued(&r->conn->tcp) > QUEUE_HIGH_BYTES) {
+        r->paused = 1;
+        http_call_pause(&r->call);
+    }
+    return ok;
 }
 
 void relay_sent(struct request *r)
@@ -170,8 +198,6 @@ void relay_tell_fault(struct request *r, const struct fault *f, uint32_t tokens)
 {
     struct buf b;
     char id[37];
-    struct http_conn *c = r->conn;
-    r->conn = NULL;
     buf_init(&b, 16384);
     uuid_format(r->id, id);
     if (!r->torn && r->stream && r->op != OP_PASSTHROUGH)
@@ -179,9 +205,9 @@ void relay_tell_fault(struct request *r, const struct fault *f, uint32_t tokens)
             ->fault_event(&b, r->op, f, tokens, translate_sequence(r), str_make(id, 36));
     if (buf_failed(&b))
         buf_reset(&b);
-    idempotency_take(r, 200, "text/event-stream", buf_view(&b), false);
-    if (c && b.n)
-        (void)!http_stream_write(c, buf_view(&b)); /* false: nobody is there to be told */
+    (void)!put_events(r, buf_view(&b), false); /* false: nobody is there to be told */
+    struct http_conn *c = r->conn;
+    r->conn = NULL;
     if (c)
         http_stream_break(c);
     buf_release(&b);

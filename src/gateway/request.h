@@ -8,6 +8,7 @@
 #define LYSS_GATEWAY_REQUEST_H
 
 #include "core/clock.h"
+#include "gateway/array_form.h"
 #include "gateway/eligible.h"
 #include "gateway/worker.h"
 #include "llm/classify.h"
@@ -101,6 +102,8 @@ struct request {
     uint8_t call_op; /* what the upstream is asked for */
     uint8_t stream, sse, swallow_usage, head_sent, ping, paused, admitted, progressed, whole,
         call_live, orphan, force_stream, settled;
+    uint8_t array; /* the caller's stream is a JSON array */
+    struct array_form array_form;
     uint8_t torn;       /* enum torn: inside an event that was too long to be held */
     uint8_t torn_last;  /* … which is the stream's own end */
     uint16_t usage_cap; /* room at usage_raw.p */
@@ -163,6 +166,8 @@ extern const struct http_call_events relay_events;
 /* The caller's socket is empty again. */
 void relay_sent(struct request *r);
 void relay_set_deadline(struct request *r);
+/* Does the caller's form of a stream have signs of life, and does the key want them? */
+bool relay_may_ping(const struct request *r);
 /* Ends a stream (or a reply that has begun) that cannot be completed. */
 void relay_break(struct request *r, enum ledger_state state, enum err e,
                  const struct err_info *info, const struct fault *fault);

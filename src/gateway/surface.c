@@ -165,6 +165,18 @@ enum err surface_find(struct str method, struct str path, struct surface *out, c
     return ERR_METHOD_NOT_ALLOWED;
 }
 
+void surface_query(struct surface *s, struct str query)
+{
+    /* https://cloud.google.com/apis/docs/system-parameters: either spelling */
+    static const struct str asks[] = {STR("alt=sse"), STR("$alt=sse"), STR("%24alt=sse")};
+    struct str part;
+    s->array = s->op == OP_GENERATE && s->force_stream;
+    while (query.p && str_split(&query, '&', &part))
+        for (size_t i = 0; i < sizeof asks / sizeof *asks; i++)
+            if (str_eq(part, asks[i]))
+                s->array = false;
+}
+
 static int hex(char c)
 {
     if (c >= '0' && c <= '9')

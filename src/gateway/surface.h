@@ -14,6 +14,7 @@ struct surface {
     enum llm_op op;
     enum dialect dialect;
     bool force_stream;
+    bool array;      /* what is streamed is one JSON array, not events */
     bool head;       /* a HEAD request: the answer has no body */
     struct str rest; /* PASSTHROUGH: what follows the channel's name */
     struct str name; /* still percent-encoded: a deployment, or a model's id; p NULL: none */
@@ -23,6 +24,8 @@ struct surface {
  * method. */
 enum err surface_find(struct str method, struct str path, struct surface *out,
                       const char **allow) MUST_CHECK;
+/* Reads what a query says of the answer's form: Gemini streams events only to who asks for them. */
+void surface_query(struct surface *s, struct str query);
 /* What the caller of a path that several dialects share, or that is not served, speaks. */
 enum dialect surface_dialect(const struct http_head *h);
 /* Decodes %XX once. False: malformed, or a control character. */

@@ -62,6 +62,34 @@ static void only_one_path_forces_a_stream(void **state)
     assert_false(s.force_stream);
 }
 
+static void only_gemini_streams_arrays_and_only_unasked(void **state)
+{
+    static const struct {
+        const char *path, *query;
+        bool array;
+    } asks[] = {
+        {"/v1beta/models/g:streamGenerateContent", NULL, true},
+        {"/v1/models/g:streamGenerateContent", "alt=json&key=x", true},
+        {"/v1beta/models/g:streamGenerateContent", "alt=ssee", true},
+        {"/v1beta/models/g:streamGenerateContent", "key=x&alt=sse", false},
+        {"/v1beta/models/g:streamGenerateContent", "$alt=sse", false},
+        {"/v1beta/models/g:streamGenerateContent", "%24alt=sse&x", false},
+        {"/v1beta/models/g:generateContent", NULL, false},
+        {"/v1/chat/completions", NULL, false},
+        {"/v1/chat/completions/stream", NULL, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof asks / sizeof *asks; i++) {
+        struct surface s;
+        const char *allow;
+        enum err e = surface_find(STR("POST"), str_c(asks[i].path), &s, &allow);
+        assert_int_equal(e, ERR_OK);
+        surface_query(&s, asks[i].query ? str_c(asks[i].query) : STR_NULL);
+        if (s.array != asks[i].array)
+            fail_msg("%s?%s", asks[i].path, asks[i].query ? asks[i].query : "");
+    }
+}
+
 static void names_are_decoded_once(void **state)
 {
     struct arena a;
@@ -80,6 +108,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paths_lead_where_they_should),
         cmocka_unit_test(only_one_path_forces_a_stream),
+        cmocka_unit_test(only_gemini_streams_arrays_and_only_unasked),
         cmocka_unit_test(names_are_decoded_once),
     };
     return cmocka_run_group_tests_name("surface", tests, NULL, NULL);
