@@ -7,6 +7,7 @@
 #include "core/rng.h"
 #include "gateway/idempotency.h"
 #include "gateway/passthrough.h"
+#include "gateway/recall.h"
 #include "gateway/translate.h"
 #include "llm/dialect.h"
 #include "net/gunzip.h"
@@ -108,8 +109,9 @@ static enum err write_body(struct request *r, const struct choice *c, struct str
     if (p->passthrough) {
         p->edits = (struct openai_edits){.n = 0};
         *body = p->body.body;
-    } else if (r->call_op != r->op || names_model_twice(r, c)) {
-        p->edits = (struct openai_edits){.n = 0};
+    } else if (r->call_op != r->op || names_model_twice(r, c) || recall_rewrites(r, c)) {
+        bool own = r->call_op == r->op && r->op == OP_CHAT;
+        p->edits = (struct openai_edits){.swallow_usage = own && !p->body.asks_usage};
         e = translate_request(r, c, info);
         *body = buf_view(&p->translated);
     } else {
@@ -156,6 +158,7 @@ static void reset_for_attempt(struct request *r)
     r->hold_n = r->hold_events = 0;
     gunzip_free(&r->gunzip);
     translation_free(&r->translation);
+    recall_free(&r->recall);
     mem_free(r->tail);
     r->tail = NULL;
     r->tail_n = 0;
@@ -326,7 +329,8 @@ void attempt_failed(struct request *r, const struct fault *fault)
         cls == CLASS_REQUEST ? choose_fallback(r, fault->kind) : r->attempts < set->attempts_max;
     bool again = more && !w->stopping &&
                  loop_now_ms(w->loop) - p->first_attempt_ms < set->retry_wall_ms &&
-                 !p->passthrough && /* it may have had an effect */
+                 !p->passthrough &&                /* it may have had an effect */
+                 !(p->body.needs & NEED_PINNED) && /* nobody else knows what it refers to */
                  (r->spent || (r->spent = mem_zalloc(sizeof *r->spent))) &&
                  choose(r, cls == CLASS_KEY ? r->channel->id : 0, &next, &why);
     if (!again) {

@@ -147,6 +147,8 @@ bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons 
         .estimate_in = r->estimate_in,
         .estimate_out = r->estimate_out,
         .again = r->attempts > 0,
+        .pin_channel = p->pin_channel,
+        .pin_credential = p->pin_credential,
         .tried = p->tried,
         .tried_n = p->tried_n,
         .now_ms = loop_now_ms(w->loop),

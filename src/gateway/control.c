@@ -318,6 +318,7 @@ static enum err start_all(struct control *c, const struct control_options *o, st
     struct snapshot *first;
     take_rules(c, o->demo);
     g->idem_budget.max_bytes = (uint64_t)c->rules->config.idempotency_bytes;
+    g->recall_budget.max_bytes = (uint64_t)c->rules->config.recall_bytes;
     g->demo_open = o->demo ? open_demo : NULL;
     g->pepper = vault_pepper(o->vault);
     g->started_ms = clock_wall_ms();

@@ -66,14 +66,15 @@ static void look_at_credentials(const struct eligible_ask *a, const struct chann
 {
     struct gate_ask ask = eligible_gate_ask(a, upstream);
     unsigned from = ch->credentials_n > 1 ? (unsigned)rng_below(ch->credentials_n) : 0;
-    *out = (struct eligible){.why = REASON_TRIED};
+    const enum reason none = a->pin_credential ? REASON_PINNED : REASON_TRIED;
+    *out = (struct eligible){.why = none};
     for (unsigned i = 0; i < ch->credentials_n; i++) {
         const struct credential *c = &ch->credentials[(from + i) % ch->credentials_n];
         uint64_t wait = 0;
-        if (was_tried(a, ch->id, c->id))
+        if (was_tried(a, ch->id, c->id) || (a->pin_credential && a->pin_credential != c->id))
             continue;
         enum reason why = gate_look(ch, c->cell, &ask, &wait);
-        if (why && out->why != REASON_TRIED && out->wait_ms && (!wait || wait >= out->wait_ms))
+        if (why && out->why != none && out->wait_ms && (!wait || wait >= out->wait_ms))
             continue;
         *out = (struct eligible){why, c, wait};
         if (!why)
@@ -89,6 +90,8 @@ void eligible_look(const struct eligible_ask *a, const struct channel *ch, struc
         out->why = REASON_NOT_ALLOWED;
     else if (!serves(ch, a->op))
         out->why = REASON_OPERATION;
+    else if (a->pin_channel && a->pin_channel != ch->id)
+        out->why = REASON_PINNED;
     else if (!ch->credentials_n)
         out->why = REASON_NO_CREDENTIAL;
     else if (was_tried(a, ch->id, -1))

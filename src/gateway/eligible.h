@@ -20,8 +20,9 @@ struct eligible_ask {
     enum llm_op op;
     unsigned needs; /* NEED_… (llm/wire_openai_request.h) */
     uint32_t estimate_in, estimate_out;
-    bool any_context; /* let the upstream judge whether the prompt is too long */
-    bool again;       /* it follows a failed attempt */
+    bool any_context;                    /* let the upstream judge whether the prompt is too long */
+    bool again;                          /* it follows a failed attempt */
+    int64_t pin_channel, pin_credential; /* the only ones; 0: any */
     const struct tried *tried;
     unsigned tried_n;
     uint64_t now_ms;

@@ -54,7 +54,7 @@ struct idem {
     char key[];
 };
 
-static struct idem_budget *budget_of(const struct worker *w)
+static struct budget *budget_of(const struct worker *w)
 {
     return &w->gateway->idem_budget;
 }
@@ -137,7 +137,7 @@ struct idem_shard *idem_shard_new(struct worker *w)
     if (!s)
         return NULL;
     s->worker = w;
-    idem_table_init(&s->table, budget_of(w), w->gateway->settings.idempotency_ms);
+    idem_table_init(&s->table, budget_of(w), w->settings.idempotency_ms);
     s->table.settled = on_settled;
     s->table.alone = post_alone;
     return s;
@@ -157,7 +157,7 @@ void idem_shard_free(struct idem_shard **sp)
 
 static void drop_copy(struct idem *x, struct worker *w)
 {
-    idem_budget_give(budget_of(w), x->cap);
+    budget_give(budget_of(w), x->cap);
     mem_free(x->body);
     x->body = NULL;
     x->n = x->cap = 0;
@@ -491,17 +491,17 @@ enum step idempotency_phase(struct request *r)
 
 static bool grow(struct idem *x, struct worker *w, size_t need, bool last)
 {
-    struct idem_budget *b = budget_of(w);
+    struct budget *b = budget_of(w);
     size_t cap = x->cap ? x->cap * 2 : 1024;
     while (cap < need)
         cap *= 2;
     if (last)
         cap = need;
-    if (cap > b->max_bytes / SHARE_MAX || !idem_budget_take(b, cap - x->cap))
+    if (cap > b->max_bytes / SHARE_MAX || !budget_take(b, cap - x->cap))
         return false;
     char *p = mem_realloc(x->body, cap);
     if (!p) {
-        idem_budget_give(b, cap - x->cap);
+        budget_give(b, cap - x->cap);
         return false;
     }
     x->body = p;

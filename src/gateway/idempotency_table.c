@@ -21,23 +21,9 @@ struct idem_entry {
     char text[];
 };
 
-/* ---- budget and answers ---------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------- */
 
-bool idem_budget_take(struct idem_budget *b, uint64_t bytes)
-{
-    uint64_t used = atomic_fetch_add_explicit(&b->used_bytes, bytes, memory_order_relaxed);
-    if (used + bytes <= b->max_bytes)
-        return true;
-    idem_budget_give(b, bytes);
-    return false;
-}
-
-void idem_budget_give(struct idem_budget *b, uint64_t bytes)
-{
-    atomic_fetch_sub_explicit(&b->used_bytes, bytes, memory_order_relaxed);
-}
-
-struct idem_answer *idem_answer_new(struct idem_budget *b, char *body, size_t n, uint64_t charged)
+struct idem_answer *idem_answer_new(struct budget *b, char *body, size_t n, uint64_t charged)
 {
     struct idem_answer *a = mem_zalloc(sizeof *a);
     if (!a)
@@ -62,7 +48,7 @@ void idem_answer_unref(struct idem_answer **ap)
     *ap = NULL;
     if (!a || atomic_fetch_sub_explicit(&a->refs, 1, memory_order_acq_rel) > 1)
         return;
-    idem_budget_give(a->budget, a->charged_bytes);
+    budget_give(a->budget, a->charged_bytes);
     mem_free(a->body);
     mem_free(a);
 }
@@ -91,7 +77,7 @@ static uint64_t entry_bytes(struct str id)
 static struct idem_entry *entry_new(struct idem_table *t, struct str id)
 {
     uint64_t bytes = entry_bytes(id);
-    if (!idem_budget_take(t->budget, bytes))
+    if (!budget_take(t->budget, bytes))
         return NULL;
     struct idem_entry *e = mem_zalloc(sizeof *e + id.n);
     if (e) {
@@ -102,19 +88,19 @@ static struct idem_entry *entry_new(struct idem_table *t, struct str id)
             return e;
     }
     mem_free(e);
-    idem_budget_give(t->budget, bytes);
+    budget_give(t->budget, bytes);
     return NULL;
 }
 
 static void entry_free(struct idem_table *t, struct idem_entry *e)
 {
     map_remove(&t->map, e->id);
-    idem_budget_give(t->budget, entry_bytes(e->id));
+    budget_give(t->budget, entry_bytes(e->id));
     idem_answer_unref(&e->answer);
     mem_free(e);
 }
 
-void idem_table_init(struct idem_table *t, struct idem_budget *b, uint64_t keep_ms)
+void idem_table_init(struct idem_table *t, struct budget *b, uint64_t keep_ms)
 {
     *t = (struct idem_table){.budget = b, .keep_ms = keep_ms};
     map_init(&t->map, ENTRIES_MAX);

@@ -6,25 +6,15 @@
 #ifndef LYSS_GATEWAY_IDEMPOTENCY_TABLE_H
 #define LYSS_GATEWAY_IDEMPOTENCY_TABLE_H
 
-#include <stdatomic.h>
-
 #include "core/map.h"
+#include "gateway/budget.h"
 
 #define IDEMPOTENCY_KEY_MAX 255
-
-struct idem_budget {
-    uint64_t max_bytes;
-    _Atomic uint64_t used_bytes;
-};
-
-/* False: it would pass the maximum; nothing is taken. */
-bool idem_budget_take(struct idem_budget *b, uint64_t bytes);
-void idem_budget_give(struct idem_budget *b, uint64_t bytes);
 
 /* What a caller got. */
 struct idem_answer {
     _Atomic unsigned refs;
-    struct idem_budget *budget;
+    struct budget *budget;
     uint64_t charged_bytes;
     char *body;
     size_t n;
@@ -36,7 +26,7 @@ struct idem_answer {
 
 /* Takes body, which charged bytes of the budget pay for. NULL: no memory (body is still the
  * caller's). */
-struct idem_answer *idem_answer_new(struct idem_budget *b, char *body, size_t n, uint64_t charged);
+struct idem_answer *idem_answer_new(struct budget *b, char *body, size_t n, uint64_t charged);
 struct idem_answer *idem_answer_ref(struct idem_answer *a);
 void idem_answer_unref(struct idem_answer **a);
 
@@ -74,14 +64,14 @@ struct idem_claim {
 
 struct idem_table {
     struct map map;
-    struct idem_budget *budget;
+    struct budget *budget;
     uint64_t keep_ms;
     struct idem_entry *oldest, *newest;    /* that have ended */
     void (*settled)(struct idem_claim *c); /* a waiting claim has its verdict */
     void (*alone)(struct idem_claim *c);   /* nobody waits any more for the call that c makes */
 };
 
-void idem_table_init(struct idem_table *t, struct idem_budget *b, uint64_t keep_ms);
+void idem_table_init(struct idem_table *t, struct budget *b, uint64_t keep_ms);
 /* Of entries that are left none is waited for, nor under way. */
 void idem_table_release(struct idem_table *t);
 /* The same for every use of a key. */

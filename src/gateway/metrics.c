@@ -71,6 +71,17 @@ static void put_idempotency(struct gateway *g, struct buf *b)
     metrics_text_u64(b, "lyss_idempotency_bytes", NULL, 0, atomic_load(&g->idem_budget.used_bytes));
 }
 
+static void put_recall(struct gateway *g, struct buf *b)
+{
+    struct metrics_label hit = LABEL("result", STR("hit")), miss = LABEL("result", STR("miss"));
+    metrics_text_family(b, "lyss_recall_total", "counter",
+                        "What requests needed of earlier answers.");
+    metrics_text_u64(b, "lyss_recall_total", &hit, 1, SUM(g, recall_hits));
+    metrics_text_u64(b, "lyss_recall_total", &miss, 1, SUM(g, recall_misses));
+    metrics_text_family(b, "lyss_recall_bytes", "gauge", "Memory of what is remembered.");
+    metrics_text_u64(b, "lyss_recall_bytes", NULL, 0, atomic_load(&g->recall_budget.used_bytes));
+}
+
 static void put_tokens(struct gateway *g, struct buf *b)
 {
     static const char *const names[] = {
@@ -257,6 +268,7 @@ void metrics_render(struct gateway *g, struct buf *out)
 {
     put_requests(g, out);
     put_idempotency(g, out);
+    put_recall(g, out);
     put_tokens(g, out);
     put_times(g, out);
     put_channels(g, out);

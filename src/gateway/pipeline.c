@@ -13,6 +13,7 @@
 #include "gateway/idempotency.h"
 #include "gateway/pages.h"
 #include "gateway/passthrough.h"
+#include "gateway/recall.h"
 #include "gateway/surface.h"
 #include "gateway/translate.h"
 #include "llm/dialect.h"
@@ -211,6 +212,8 @@ void request_free(struct request *r)
     mem_free(r->spent);
     translation_free(&r->translation);
     idempotency_drop(r);
+    recall_free(&r->recall);
+    recall_leave(r);
     if (r->plan)
         buf_release(&r->plan->translated);
     arena_release(&r->arena);
@@ -499,7 +502,7 @@ static enum step phase_attempt(struct request *r)
 }
 
 static enum step (*const phases[])(struct request *) = {
-    phase_parse, phase_resolve, idempotency_phase, phase_admit, phase_attempt};
+    phase_parse, phase_resolve, idempotency_phase, recall_phase, phase_admit, phase_attempt};
 
 void pipeline_run(struct request *r)
 {

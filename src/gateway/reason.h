@@ -15,6 +15,7 @@
     X(JSON_SCHEMA, "json_schema", "without JSON schemas", FIXED)                                   \
     X(THINKING, "thinking", "without thinking", FIXED)                                             \
     X(CONTEXT, "context", "with too small a context", FIXED)                                       \
+    X(PINNED, "pinned", "did not make the response that is referred to", FIXED)                    \
     X(NO_CREDENTIAL, "no_credential", "without a credential", FIXED)                               \
     X(TRIED, "tried", "tried already", FIXED)                                                      \
     X(BREAKER, "breaker_open", "breaker open", DOWN)                                               \

@@ -2,6 +2,7 @@
  * on as they come, and never made to look more complete than they are. */
 #include "gateway/idempotency.h"
 #include "gateway/passthrough.h"
+#include "gateway/recall.h"
 #include "gateway/translate.h"
 
 #include "core/alloc.h"
@@ -324,6 +325,8 @@ static void on_head(struct http_call *call, const struct http_head *h)
     pass_headers(r, h);
     r->sse = relay_is_success(r) && is_type(h, STR("text/event-stream"));
     r->whole = !r->sse;
+    if (relay_is_success(r))
+        recall_begin(r);
     if (r->sse && r->stream && translate_needed(r) && translate_stream(r)) {
         attempt_error(r, ERR_NOMEM, NULL);
         return;

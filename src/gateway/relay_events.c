@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "gateway/idempotency.h"
+#include "gateway/recall.h"
 #include "gateway/translate.h"
 #include "net/scratch.h"
 
@@ -56,6 +57,7 @@ static void complete(struct request *r, struct str run)
 {
     if (!join_held(r, &run))
         return;
+    recall_keep(r);
     bool ok = relay_send_down(r, run, true);
     request_settle(r, ok ? LEDGER_COMPLETED : LEDGER_CLIENT_GONE, 200,
                    ok ? ERR_OK : ERR_CLIENT_GONE);
@@ -99,6 +101,8 @@ static enum verdict judge(struct request *r, const struct sse_event *ev, struct 
     *fault = &e.fault;
     if (!ev->has_data)
         return r->phase == PHASE_RELAY ? PASS : SKIP; /* a comment: it only fed the timer */
+    if (r->recall && !r->translation)
+        recall_event(r, ev);
     unsigned flags = r->translation
                          ? translate_event(r, ev, NULL, &e)
                          : openai_stream_event(&r->tap, str_c(r->channel->provider->name), ev->name,

@@ -4,6 +4,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "gateway/idempotency.h"
+#include "gateway/recall.h"
 #include "gateway/translate.h"
 #include "net/scratch.h"
 
@@ -150,6 +151,7 @@ static enum err read_reply(struct request *r, struct str *body, struct fault *f)
     r->tap.usage = reply.usage;
     r->tap.out = reply.out;
     r->usage_raw = reply.usage_raw;
+    recall_reply(r, *body);
     return ERR_OK;
 }
 
@@ -197,6 +199,7 @@ void relay_whole_end(struct request *r)
     r->first_content_ns = r->head_ns;
     settle_first(r);
     r->overhead_us += (uint32_t)((now_ns - p->ready_ns) / 1000);
+    recall_keep(r);
     idempotency_take(r, r->upstream_status, "application/json", body, true);
     struct http_conn *c = r->conn;
     r->conn = NULL;

@@ -33,6 +33,8 @@ enum step { STEP_NEXT, STEP_WAIT, STEP_DONE };
 #define PARSE_STEP_BYTES (1u << 20) /* of a long body, looked at in one turn */
 
 struct idem;
+struct recall_ask;
+struct recall_notes;
 struct passthrough;
 struct translation;
 
@@ -44,14 +46,17 @@ enum torn { TORN_NOT, TORN_IN_LINE, TORN_LINE_START, TORN_LINE_CR };
 struct request_plan {
     struct openai_request body;
     struct openai_edits edits;
-    struct json_doc doc;             /* of the body, as long as … */
-    uint64_t doc_parse;              /* … this is json_parse_count() */
-    struct neutral_request *neutral; /* the body's meaning, once an attempt needed it */
-    struct buf translated;           /* the body in the upstream's form */
-    struct link link;                /* what its writer tells the answer's reader */
-    struct passthrough *passthrough; /* NULL: it is understood */
-    const char *content_type;        /* of a passthrough's answer */
-    bool strict;                     /* what cannot be carried is refused */
+    struct json_doc doc;                 /* of the body, as long as … */
+    uint64_t doc_parse;                  /* … this is json_parse_count() */
+    struct neutral_request *neutral;     /* the body's meaning, once an attempt needed it */
+    struct recall_ask *recall;           /* what other workers were asked for it */
+    int64_t pin_channel, pin_credential; /* where it must go; 0: anywhere */
+    bool lacks_thoughts;                 /* its calls of tools came back without them */
+    struct buf translated;               /* the body in the upstream's form */
+    struct link link;                    /* what its writer tells the answer's reader */
+    struct passthrough *passthrough;     /* NULL: it is understood */
+    const char *content_type;            /* of a passthrough's answer */
+    bool strict;                         /* what cannot be carried is refused */
     struct str anthropic_version, anthropic_beta;
     struct str session;                                         /* x-lyss-session */
     struct iovec iov[2 * (EDIT_IOV_MAX(OPENAI_EDITS_MAX) + 1)]; /* request, and room to send it */
@@ -125,6 +130,7 @@ struct request {
     struct openai_stream tap;
     struct translation *translation; /* of a stream that a codec reads */
     struct idem *idem;               /* NULL: it has no Idempotency-Key */
+    struct recall_notes *recall;     /* what of the answer is to be remembered; mostly NULL */
     char *tail;                      /* unfinished event */
     uint32_t tail_n;
     char *hold; /* events held before the commit */

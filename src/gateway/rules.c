@@ -29,6 +29,7 @@ static void take_settings(struct gateway_settings *s, const struct config *c)
         .retry_wall_ms = (uint32_t)c->retry_wall_ms,
         .retry_backoff_ms = (uint32_t)c->retry_backoff_ms,
         .idempotency_ms = (uint32_t)c->idempotency_ms,
+        .recall_ms = (uint32_t)c->recall_ms,
         .health_interval_ms = (uint32_t)c->health_interval_ms,
         .health_timeout_ms = (uint32_t)c->health_timeout_ms,
         .drain_ms = (uint32_t)c->drain_timeout_ms,

@@ -21,9 +21,9 @@ struct gateway_settings {
     uint32_t attempts_max, retry_wall_ms, retry_backoff_ms, drain_ms, stop_ms;
     uint32_t health_interval_ms, health_timeout_ms; /* interval 0: no checks */
     uint32_t reserve_output_default;
-    bool log_requests, log_errors; /* a line for each request, or for each failed one */
-    uint32_t idempotency_ms;       /* answers are kept so long */
-    bool demo;                     /* the built-in demo upstream is to be had */
+    bool log_requests, log_errors;      /* a line for each request, or for each failed one */
+    uint32_t idempotency_ms, recall_ms; /* what is kept is kept so long */
+    bool demo;                          /* the built-in demo upstream is to be had */
     const char *environment;
 };
 

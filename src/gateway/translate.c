@@ -5,6 +5,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/rng.h"
+#include "gateway/recall.h"
 #include "net/scratch.h"
 
 #define SCRATCH_ARENA_BYTES (TRANSLATE_EVENT_MAX * 4)
@@ -48,7 +49,7 @@ enum llm_op translate_op(const struct request *r, const struct channel *ch,
 
 /* ---- requests ---- */
 
-static enum err read_neutral(struct request *r, struct err_info *info)
+enum err translate_read(struct request *r, struct err_info *info)
 {
     struct request_plan *p = r->plan;
     struct json_doc d = p->doc;
@@ -82,7 +83,7 @@ enum err translate_request(struct request *r, const struct choice *c, struct err
         .max_tokens_only = str_eq(str_c(provider->name), STR("openai-compatible")),
     };
     struct receipt receipt = {0};
-    enum err e = read_neutral(r, info);
+    enum err e = translate_read(r, info);
     if (e)
         return e;
     buf_release(&p->translated);
@@ -196,6 +197,8 @@ static void on_event(void *ctx, const struct neutral_event *ev)
         r->tap.has_usage = true;
         s->flags |= EV_USAGE;
     }
+    if (r->recall)
+        recall_neutral(r, ev);
     if (t->to)
         t->to->write_event(t->writer, ev, s->out);
 }
@@ -274,6 +277,7 @@ enum err translate_reply(struct request *r, struct str body, struct buf *out, st
     for (const struct neutral_candidate *c = reply.candidates; c; c = c->next)
         count_parts(&r->tap.out, c->parts);
     r->usage_raw = arena_dup(&r->arena, find_usage(body));
+    recall_parts(r, &reply);
     if (r->call_op != r->op) {
         char id[37];
         struct answer as;

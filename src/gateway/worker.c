@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "gateway/demo.h"
 #include "gateway/idempotency.h"
+#include "gateway/recall.h"
 #include "gateway/request.h"
 #include "net/scratch.h"
 
@@ -280,7 +281,8 @@ enum err worker_new(struct gateway *g, unsigned index, struct snapshot *snapshot
     struct dns_options o = {
         .servers = g->dns_servers, .timeout_ms = g->settings.dns_ms, .hosts = g->hosts};
     w->idem = idem_shard_new(w);
-    enum err e = w->loop && w->idem ? dns_new(&w->dns, w->loop, &o, info) : ERR_NOMEM;
+    w->recall = recall_shard_new(w);
+    enum err e = w->loop && w->idem && w->recall ? dns_new(&w->dns, w->loop, &o, info) : ERR_NOMEM;
     if (e)
         return e;
     init_server(w);
@@ -368,6 +370,7 @@ static void worker_close(struct worker *w)
 static void worker_free(struct worker *w)
 {
     idem_shard_free(&w->idem);
+    recall_shard_free(&w->recall);
     snapshot_unref(&w->snapshot);
     rules_unref(&w->rules);
     release_map(&w->origins);

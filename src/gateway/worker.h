@@ -44,10 +44,11 @@ struct worker {
     struct snapshot *snapshot; /* the newest given */
     struct journal_ring *ring;
     struct apikey_hasher hasher;
-    struct map origins;       /* "https://host:port" → struct http_origin */
-    struct map round_robin;   /* tenant and model → struct balance_state with its key behind it */
-    struct idem_shard *idem;  /* the calls by Idempotency-Key that it owns */
-    struct request *requests; /* all that are under way */
+    struct map origins;     /* "https://host:port" → struct http_origin */
+    struct map round_robin; /* tenant and model → struct balance_state with its key behind it */
+    struct recall_shard *recall; /* what it remembers across requests */
+    struct idem_shard *idem;     /* the calls by Idempotency-Key that it owns */
+    struct request *requests;    /* all that are under way */
     unsigned requests_n;
     bool stopping;
     struct drain_seat drain; /* shared with the control thread, see there */
@@ -71,8 +72,8 @@ struct gateway {
     struct tls_context *server_tls;           /* lent by the rules of the start */
     _Atomic(struct tls_context *) client_tls; /* NULL until the first https channel appears */
     const struct apikey_pepper *pepper;
-    struct idem_budget idem_budget; /* of all workers' answers */
-    bool stopped;                   /* all workers' threads have ended */
+    struct budget idem_budget, recall_budget; /* of all workers */
+    bool stopped;                             /* all workers' threads have ended */
     _Atomic bool ready, database_ok;
     _Atomic int64_t upstream_open, upstream_connects; /* all workers' */
     const char *dns_servers;                          /* NULL: the system's */

@@ -156,9 +156,9 @@ static bool put_toggle(struct chat_out *o, enum effort want)
     bool asked = (want != EFFORT_UNSET && want != EFFORT_NONE) || r->thinking_dynamic;
     bool on = asked || (want == EFFORT_UNSET && rule(o, RULE_THINKING_DEFAULT_ON));
     bool forced = r->choice == CHOICE_REQUIRED || r->choice == CHOICE_NAMED;
-    bool must_not = (forced && rule(o, RULE_FORCED_TOOL_NOT_THINKING)) || lacks_thought(r);
-    if (on && must_not) {
-        if (asked)
+    bool lost = lacks_thought(r);
+    if (on && (lost || (forced && rule(o, RULE_FORCED_TOOL_NOT_THINKING)))) {
+        if (asked || lost)
             receipt_add(o->receipt, "thinking");
         on = false;
     } else if (!asked && want == EFFORT_UNSET) {

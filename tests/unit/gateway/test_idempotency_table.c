@@ -12,7 +12,7 @@
 
 #define KEEP_MS 600000
 
-static struct idem_budget budget;
+static struct budget budget;
 static struct idem_table table;
 static struct idem_claim *told[64], *lonely[64];
 static unsigned told_n, lonely_n;
@@ -29,7 +29,7 @@ static void on_alone(struct idem_claim *c)
 
 static int setup(void **state)
 {
-    budget = (struct idem_budget){.max_bytes = 1 << 20};
+    budget = (struct budget){.max_bytes = 1 << 20};
     idem_table_init(&table, &budget, KEEP_MS);
     table.settled = on_settled;
     table.alone = on_alone;
@@ -54,7 +54,7 @@ static struct idem_claim claim(int64_t key_id, const char *key, uint8_t body)
 static struct idem_answer *answer(const char *text)
 {
     size_t n = strlen(text);
-    assert_true(idem_budget_take(&budget, n));
+    assert_true(budget_take(&budget, n));
     char *body = mem_alloc(n);
     memcpy(body, text, n);
     return idem_answer_new(&budget, body, n, n);

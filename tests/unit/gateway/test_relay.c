@@ -20,6 +20,7 @@
 #include "core/buf.h"
 #include "core/clock.h"
 #include "gateway/idempotency.h"
+#include "gateway/recall.h"
 #include "net/scratch.h"
 
 /* ---- the journal, as a recorder --------------------------------------------------------- */
@@ -210,6 +211,7 @@ static int teardown_all(void **state)
     loop_free(&worker->loop);
     map_release(&worker->round_robin);
     idem_shard_free(&worker->idem);
+    recall_shard_free(&worker->recall);
     size_t at = 0;
     struct str k;
     void *v;
