@@ -65,6 +65,35 @@ struct saying {
     char lower[32];
 };
 
+/* Is it a word of Google's, such as INVALID_ARGUMENT? */
+static bool shouted(const char *word)
+{
+    return word[0] && word[strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] == 0 &&
+           strspn(word, "0123456789") < strlen(word);
+}
+
+/* A refused request's type: the upstream's, unless it spoke Anthropic's words or Google's
+ * (https://docs.anthropic.com/en/api/errors); what both have in common is OpenAI's too. */
+static const char *own_type(const struct fault *f)
+{
+    static const char *const foreign[] = {"not_found_error", "request_too_large", "api_error"};
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+        if (strcmp(f->type, foreign[i]) == 0)
+            return REQUEST;
+    return f->type[0] && !shouted(f->type) ? f->type : REQUEST;
+}
+
+/* And its code: what it means, where clients look for that by name (content_filter is Azure's way
+ * to say it). NULL: none. */
+static const char *own_code(const struct fault *f)
+{
+    if (f->kind & FAULT_CONTEXT)
+        return "context_length_exceeded";
+    if (f->kind & FAULT_POLICY && strcmp(f->code, "content_filter") != 0)
+        return "content_policy_violation";
+    return f->code[0] && !shouted(f->code) ? f->code : NULL;
+}
+
 /* Only of a refused request does the upstream's own error object reach the caller, and of a
  * throttle its words; the rest is between Lyss and the upstream. */
 static void say_fault(struct saying *s, const struct fault *f)
@@ -79,8 +108,8 @@ static void say_fault(struct saying *s, const struct fault *f)
     if (f->param[0])
         s->param = f->param;
     if (f->err == ERR_UPSTREAM_REQUEST) {
-        s->type = f->type[0] ? f->type : REQUEST;
-        s->code = f->code[0] ? f->code : NULL;
+        s->type = own_type(f);
+        s->code = own_code(f);
     }
 }
 

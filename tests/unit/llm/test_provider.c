@@ -250,6 +250,50 @@ static void says_it_in_the_dialect(void **state)
     buf_release(&b);
 }
 
+/* What other providers say, as callers of this dialect know it. */
+static void foreign_refusals_in_the_dialect(void **state)
+{
+#define GOOGLE(message)                                                                            \
+    "{\"error\":{\"code\":400,\"message\":\"" message "\",\"status\":\"INVALID_ARGUMENT\"}}"
+#define ANTHROPIC(type, message)                                                                   \
+    "{\"type\":\"error\",\"error\":{\"type\":\"" type "\",\"message\":\"" message "\"}}"
+#define OPENAI(type, code)                                                                         \
+    "{\"error\":{\"message\":\"m\",\"type\":\"" type "\",\"code\":\"" code "\"}}"
+#define REFUSED "\"type\":\"invalid_request_error\",\"param\":null,\"code\":"
+    static const struct {
+        int status;
+        const char *provider, *body, *want;
+    } t[] = {
+        {400, "google", GOOGLE("no"), REFUSED "null}"},
+        {400, "google", GOOGLE("it exceeds the maximum number of tokens allowed"),
+         REFUSED "\"context_length_exceeded\"}"},
+        {400, "anthropic", ANTHROPIC("invalid_request_error", "no"), REFUSED "null}"},
+        {400, "anthropic", ANTHROPIC("invalid_request_error", "prompt is too long: 9 > 8"),
+         REFUSED "\"context_length_exceeded\"}"},
+        {404, "anthropic", ANTHROPIC("not_found_error", "model: x"), REFUSED "null}"},
+        {413, "anthropic", ANTHROPIC("request_too_large", "no"), REFUSED "null}"},
+        {400, "x", "{\"message\":\"maximum context length is 8\",\"code\":400}",
+         REFUSED "\"context_length_exceeded\"}"},
+        {400, "x", OPENAI("content_filter", ""),
+         "\"content_filter\",\"param\":null,\"code\":\"content_policy_violation\"}"},
+        /* OpenAI's own stay as they are */
+        {400, "azure-openai", OPENAI("t", "content_filter"), "\"code\":\"content_filter\"}"},
+        {404, "openai", OPENAI("invalid_request_error", "model_not_found"),
+         REFUSED "\"model_not_found\"}"},
+    };
+    struct buf b;
+    buf_init(&b, 4096);
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        struct fault f;
+        fault_from_response(&f, str_c(t[i].provider), t[i].status, NULL, str_c(t[i].body));
+        buf_reset(&b);
+        dialect_openai.fault_body(&b, &f, STR_NULL);
+        print_message("%s\n", b.p);
+        assert_non_null(strstr(b.p, t[i].want));
+    }
+    buf_release(&b);
+}
+
 static void lists_models(void **state)
 {
     struct buf b;
@@ -283,11 +327,17 @@ static void scales_estimates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(builds_targets),     cmocka_unit_test(sends_one_credential),
-        cmocka_unit_test(checks_endpoints),   cmocka_unit_test(finds_rows),
-        cmocka_unit_test(judges_failures),    cmocka_unit_test(reads_retry_after),
-        cmocka_unit_test(scrubs_credentials), cmocka_unit_test(says_it_in_the_dialect),
-        cmocka_unit_test(lists_models),       cmocka_unit_test(scales_estimates),
+        cmocka_unit_test(builds_targets),
+        cmocka_unit_test(sends_one_credential),
+        cmocka_unit_test(checks_endpoints),
+        cmocka_unit_test(finds_rows),
+        cmocka_unit_test(judges_failures),
+        cmocka_unit_test(reads_retry_after),
+        cmocka_unit_test(scrubs_credentials),
+        cmocka_unit_test(says_it_in_the_dialect),
+        cmocka_unit_test(foreign_refusals_in_the_dialect),
+        cmocka_unit_test(lists_models),
+        cmocka_unit_test(scales_estimates),
     };
     return cmocka_run_group_tests_name("provider", tests, NULL, NULL);
 }
