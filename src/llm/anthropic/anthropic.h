@@ -117,6 +117,11 @@ void request_out_mark(struct request_out *o, enum cache_mark mark);
 bool request_out_has_tool(const struct request_out *o, const struct tool *t);
 bool request_out_has_part(const struct request_out *o, const struct turn *t, const struct part *p);
 
+/* Appends the schema with `additionalProperties: false` in every object that does not speak of it;
+ * at most ANTHROPIC_CLOSED_TIMES as long. Uses the thread's tape (core/json_read.h). */
+#define ANTHROPIC_CLOSED_TIMES 4
+void anthropic_close_schema(struct str schema, struct buf *out);
+
 /* ---- reading a stream ---- */
 
 #define ANTHROPIC_OPEN_MAX 16 /* blocks open at once; the real thing opens one */

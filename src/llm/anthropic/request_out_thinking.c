@@ -199,6 +199,22 @@ static void put_thinking(struct request_out *o)
     json_close_object(&o->w);
 }
 
+static void put_format(struct request_out *o)
+{
+    struct buf closed;
+    buf_init(&closed, o->r->schema.n * ANTHROPIC_CLOSED_TIMES + 64);
+    anthropic_close_schema(o->r->schema, &closed);
+    if (buf_failed(&closed) && !o->err)
+        o->err = ERR_NOMEM;
+    json_key(&o->w, STR("format"));
+    json_open_object(&o->w);
+    json_field_string(&o->w, "type", STR("json_schema"));
+    json_key(&o->w, STR("schema"));
+    json_put_raw(&o->w, buf_view(&closed));
+    json_close_object(&o->w);
+    buf_release(&closed);
+}
+
 void request_out_thinking(struct request_out *o)
 {
     put_thinking(o);
@@ -208,13 +224,7 @@ void request_out_thinking(struct request_out *o)
     json_open_object(&o->w);
     if (o->effort != EFFORT_UNSET)
         json_field_string(&o->w, "effort", str_c(effort_name(o->effort)));
-    if (o->schema == SCHEMA_NATIVE) {
-        json_key(&o->w, STR("format"));
-        json_open_object(&o->w);
-        json_field_string(&o->w, "type", STR("json_schema"));
-        json_key(&o->w, STR("schema"));
-        json_put_raw(&o->w, o->r->schema);
-        json_close_object(&o->w);
-    }
+    if (o->schema == SCHEMA_NATIVE)
+        put_format(o);
     json_close_object(&o->w);
 }
