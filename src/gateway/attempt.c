@@ -17,18 +17,6 @@
 
 /* ---- sending ---------------------------------------------------------------------- */
 
-/* https://docs.anthropic.com/en/api/versioning */
-static void write_anthropic(const struct request_plan *p, struct buf *b)
-{
-    buf_lit(b, "anthropic-version: ");
-    buf_str(b, p->anthropic_version.n ? p->anthropic_version : STR("2023-06-01"));
-    if (p->anthropic_beta.n) {
-        buf_lit(b, "\r\nanthropic-beta: ");
-        buf_str(b, p->anthropic_beta);
-    }
-    buf_lit(b, "\r\n");
-}
-
 /* The caller's trace goes on with this attempt as a span of its own. */
 static void write_trace(const char *parent, struct buf *b)
 {
@@ -67,7 +55,7 @@ static enum err write_head(struct request *r, const struct choice *c, size_t len
     if (r->stream)
         buf_lit(b, "Accept: text/event-stream\r\n");
     if (op_row((enum llm_op)r->call_op)->dialect == DIALECT_ANTHROPIC)
-        write_anthropic(r->plan, b);
+        provider_version_header(r->plan->anthropic_version, r->plan->anthropic_beta, b);
     if (r->ids && r->ids->traceparent[0])
         write_trace(r->ids->traceparent, b);
     buf_lit(b, "Content-Type: application/json\r\nAccept-Encoding: identity\r\n"

@@ -185,7 +185,7 @@ static enum err write_request(struct probe *p, struct err_info *info)
     if (p->credential)
         buf_str(&p->request, secret_expose(&p->credential->header));
     if (provider_serves(ch->provider, OP_MESSAGES))
-        buf_lit(&p->request, "anthropic-version: 2023-06-01\r\n");
+        provider_version_header(STR_NULL, STR_NULL, &p->request);
     if (p->op != OP_MODELS)
         buf_printf(&p->request, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
                    body.n);

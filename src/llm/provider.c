@@ -204,6 +204,18 @@ static uint32_t scale(uint32_t tokens, unsigned percent)
     return t > UINT32_MAX ? UINT32_MAX : (uint32_t)t;
 }
 
+/* https://docs.anthropic.com/en/api/versioning */
+void provider_version_header(struct str version, struct str beta, struct buf *out)
+{
+    buf_lit(out, "anthropic-version: ");
+    buf_str(out, version.n ? version : STR("2023-06-01"));
+    if (beta.n) {
+        buf_lit(out, "\r\nanthropic-beta: ");
+        buf_str(out, beta);
+    }
+    buf_lit(out, "\r\n");
+}
+
 uint32_t provider_estimate(const struct provider *p, const struct estimate *e)
 {
     return scale(estimate_tokens(e), p->estimate_percent);

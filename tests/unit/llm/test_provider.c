@@ -294,6 +294,18 @@ static void foreign_refusals_in_the_dialect(void **state)
     buf_release(&b);
 }
 
+static void names_the_version(void **state)
+{
+    struct buf b;
+    buf_init(&b, 256);
+    provider_version_header(STR_NULL, STR_NULL, &b);
+    assert_string_equal(b.p, "anthropic-version: 2023-06-01\r\n");
+    buf_reset(&b);
+    provider_version_header(STR("2099-01-01"), STR("a,b"), &b);
+    assert_string_equal(b.p, "anthropic-version: 2099-01-01\r\nanthropic-beta: a,b\r\n");
+    buf_release(&b);
+}
+
 static void lists_models(void **state)
 {
     struct buf b;
@@ -336,6 +348,7 @@ int main(void)
         cmocka_unit_test(scrubs_credentials),
         cmocka_unit_test(says_it_in_the_dialect),
         cmocka_unit_test(foreign_refusals_in_the_dialect),
+        cmocka_unit_test(names_the_version),
         cmocka_unit_test(lists_models),
         cmocka_unit_test(scales_estimates),
     };
