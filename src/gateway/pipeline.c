@@ -310,7 +310,7 @@ static void on_head(struct http_conn *c, const struct http_head *h)
     const char *allow = NULL;
     err_info_init(&info);
     struct str origin = http_get(h, HTTP_ORIGIN);
-    if (w->browser.hosts_n && !browser_host_ok(&w->browser, http_get(h, HTTP_HOST))) {
+    if (w->browser.hosts_n && !browser_host_ok(&w->browser, h->host)) {
         (void)!err_set(&info, ERR_BAD_REQUEST, "This host name is not served here.");
         refuse_bare(c, &unknown, STR_NULL, ERR_BAD_REQUEST, &info, NULL);
         return;

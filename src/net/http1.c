@@ -233,6 +233,56 @@ static bool parse_version(struct str s, int *minor)
 
 /* ---- requests ------------------------------------------------------------------ */
 
+static bool is_host(struct str host)
+{
+    for (size_t i = 0; i < host.n; i++) {
+        char c = host.p[i];
+        bool ok = (c >= '0' && c <= '9') || (str_lower(c) >= 'a' && str_lower(c) <= 'z') ||
+                  strchr("-._:[]%~", c);
+        if (!ok || c == 0)
+            return false;
+    }
+    return true;
+}
+
+/* "http://host:port/path": takes the host off *path (RFC 9112, 3.2.2; RFC 9110, 4.2.4: no user). */
+static enum err parse_absolute(struct http_head *h, struct str *path, struct err_info *info)
+{
+    ptrdiff_t colon = str_chr(*path, ':');
+    struct str scheme = str_make(path->p, colon < 0 ? 0 : (size_t)colon);
+    struct str rest = str_from(*path, scheme.n);
+    if ((!str_ieq(scheme, STR("http")) && !str_ieq(scheme, STR("https"))) ||
+        !str_starts(rest, STR("://")))
+        return err_set(info, ERR_BAD_REQUEST,
+                       "the request target must begin with '/', or with http:// and a host");
+    rest = str_from(rest, 3);
+    size_t n = 0;
+    while (n < rest.n && rest.p[n] != '/' && rest.p[n] != '?')
+        n++;
+    h->host = str_make(rest.p, n);
+    if (!n || rest.p[0] == ':' || !is_host(h->host))
+        return err_set(info, ERR_BAD_REQUEST, "the host in the request target is malformed");
+    *path = str_from(rest, n);
+    return ERR_OK;
+}
+
+static enum err parse_target(struct http_head *h, struct err_info *info)
+{
+    struct str path = h->target;
+    h->host = STR_NULL;
+    if (path.p[0] != '/' && !str_eq(path, STR("*"))) {
+        enum err e = parse_absolute(h, &path, info);
+        if (e)
+            return e;
+    }
+    ptrdiff_t q = str_chr(path, '?');
+    h->path = q < 0 ? path : str_make(path.p, (size_t)q);
+    h->query = q < 0 ? STR_NULL : str_from(path, (size_t)q + 1);
+    if (!h->path.n)
+        h->path = STR("/");
+    return ERR_OK;
+}
+
 static enum err parse_request_line(struct http_head *h, struct str line, struct err_info *info)
 {
     struct str rest = line, version;
@@ -249,28 +299,20 @@ static enum err parse_request_line(struct http_head *h, struct str line, struct 
         return err_set(info, http ? ERR_VERSION_UNSUPPORTED : ERR_BAD_REQUEST,
                        "only HTTP/1.x is spoken here");
     }
-    if (h->target.p[0] != '/' && !str_eq(h->target, STR("*")))
-        return err_set(info, ERR_BAD_REQUEST, "the request target must begin with '/'");
-    ptrdiff_t q = str_chr(h->target, '?');
-    h->path = q < 0 ? h->target : str_make(h->target.p, (size_t)q);
-    h->query = q < 0 ? STR_NULL : str_from(h->target, (size_t)q + 1);
-    return ERR_OK;
+    return parse_target(h, info);
 }
 
-static enum err check_host(const struct http_head *h, struct err_info *info)
+static enum err check_host(struct http_head *h, struct err_info *info)
 {
     if (h->host_twice)
         return err_set(info, ERR_BAD_REQUEST, "more than one Host header");
     if (!h->known[HTTP_HOST])
         return h->minor == 0 ? ERR_OK : err_set(info, ERR_BAD_REQUEST, "no Host header");
     struct str host = http_get(h, HTTP_HOST);
-    for (size_t i = 0; i < host.n; i++) {
-        char c = host.p[i];
-        bool ok = (c >= '0' && c <= '9') || (str_lower(c) >= 'a' && str_lower(c) <= 'z') ||
-                  strchr("-._:[]%~", c);
-        if (!ok || c == 0)
-            return err_set(info, ERR_BAD_REQUEST, "the Host header is malformed");
-    }
+    if (!is_host(host))
+        return err_set(info, ERR_BAD_REQUEST, "the Host header is malformed");
+    if (!h->host.p)
+        h->host = host;
     return ERR_OK;
 }
 
@@ -328,7 +370,7 @@ enum err http_response_parse(struct http_head *h, struct str head, bool no_body,
         !all_in(s, VALUE))
         return err_set(info, ERR_UPSTREAM_PROTOCOL, "the upstream's status line is malformed");
     h->status = (int)status;
-    h->method = h->target = h->path = h->query = STR_NULL;
+    h->method = h->target = h->path = h->query = h->host = STR_NULL;
     h->expect_continue = false;
     if (parse_fields(h, rest, info) || parse_framing(h, info))
         return ERR_UPSTREAM_PROTOCOL;

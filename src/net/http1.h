@@ -44,11 +44,12 @@ struct http_field {
 
 enum http_framing { HTTP_BODY_NONE, HTTP_BODY_LENGTH, HTTP_BODY_CHUNKED, HTTP_BODY_EOF };
 
-/* All spans point into the text that was parsed. */
+/* All spans point into the text that was parsed, or are constants. */
 struct http_head {
     struct str method, target, path, query; /* requests; path as sent, query without '?' */
-    int status;                             /* responses */
-    int minor;                              /* 0: HTTP/1.0; 1: HTTP/1.1 or later */
+    struct str host; /* the target's own where it is absolute, else the Host field's */
+    int status;      /* responses */
+    int minor;       /* 0: HTTP/1.0; 1: HTTP/1.1 or later */
     enum http_framing framing;
     uint64_t length;
     bool keep_alive, expect_continue, host_twice;

@@ -191,3 +191,7 @@ def test_trusted_hosts(fresh):
         with l.connect() as c:
             r = c.request("GET", "/v1/models", None, l.auth(), host=host)
         assert (r.status == 200) == good, (host, r)
+        # the host of an absolute target counts, whatever the field says
+        with l.connect() as c:
+            r = c.request("GET", f"http://{host}/v1/models", None, l.auth(), host="evil.example" if good else "gateway.example")
+        assert (r.status == 200) == good, (host, r)

@@ -126,7 +126,16 @@ static const struct {
     {STR("GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n"), ERR_BAD_REQUEST},
     {STR("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n"), ERR_BAD_REQUEST},
     {STR("GET /a\\b HTTP/1.1\r\nHost: a\r\n\r\n"), ERR_BAD_REQUEST},
-    {STR("GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n"), ERR_BAD_REQUEST},
+    {STR("GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n"), ERR_OK},
+    {STR("GET HTTPS://a:8 HTTP/1.1\r\nHost: b\r\n\r\n"), ERR_OK},
+    {STR("GET http://a/ HTTP/1.1\r\n\r\n"), ERR_BAD_REQUEST},
+    {STR("GET http://a/ HTTP/1.1\r\nHost: a/b\r\n\r\n"), ERR_BAD_REQUEST},
+    {STR("GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n"), ERR_BAD_REQUEST},
+    {STR("GET http://:80/x HTTP/1.1\r\nHost: a\r\n\r\n"), ERR_BAD_REQUEST},
+    {STR("GET http://u@a/x HTTP/1.1\r\nHost: a\r\n\r\n"), ERR_BAD_REQUEST},
+    {STR("GET http:/x HTTP/1.1\r\nHost: a\r\n\r\n"), ERR_BAD_REQUEST},
+    {STR("GET ftp://a/x HTTP/1.1\r\nHost: a\r\n\r\n"), ERR_BAD_REQUEST},
+    {STR("GET ://a/x HTTP/1.1\r\nHost: a\r\n\r\n"), ERR_BAD_REQUEST},
     {STR("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"), ERR_BAD_REQUEST},
     {STR("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), ERR_OK},
     {STR("GET *x HTTP/1.1\r\nHost: a\r\n\r\n"), ERR_BAD_REQUEST},
@@ -236,6 +245,21 @@ static void reads_requests(void **state)
     parse("POST / HTTP/1.9\r\nHost: a\r\nTransfer-Encoding: CHUNKED\r\n\r\n");
     assert_int_equal(h.framing, HTTP_BODY_CHUNKED);
     assert_int_equal(h.minor, 1);
+}
+
+static void takes_the_host_of_an_absolute_target(void **state)
+{
+    parse("GET http://t.example:8/a/b?c=/d HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_true(str_eq(h.host, STR("t.example:8")));
+    assert_true(str_eq(h.path, STR("/a/b")));
+    assert_true(str_eq(h.query, STR("c=/d")));
+    parse("GET Http://[::1]?q HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_true(str_eq(h.host, STR("[::1]")));
+    assert_true(str_eq(h.path, STR("/")));
+    assert_true(str_eq(h.query, STR("q")));
+    parse("GET /http://t/ HTTP/1.1\r\nHost: h:1\r\n\r\n");
+    assert_true(str_eq(h.host, STR("h:1")));
+    assert_true(str_eq(h.path, STR("/http://t/")));
 }
 
 static void keeps_alive_unless_told(void **state)
@@ -411,6 +435,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(judges_requests),
         cmocka_unit_test(reads_requests),
+        cmocka_unit_test(takes_the_host_of_an_absolute_target),
         cmocka_unit_test(keeps_alive_unless_told),
         cmocka_unit_test(bounds_lines),
         cmocka_unit_test(bounds_heads),
