@@ -44,18 +44,22 @@ void channel_unref(struct channel **chp)
     mem_free(ch);
 }
 
-bool channel_serves(const struct channel *ch, struct str model, struct str *upstream)
+const struct model_map *model_map_find(const struct model_map *all, unsigned n, struct str model)
 {
     const struct model_map *hit = NULL;
-    for (unsigned i = 0; i < ch->models_n; i++) {
-        const struct model_map *m = &ch->models[i];
-        if (!m->glob && str_eq(m->pattern, model)) {
-            hit = m;
-            break;
-        }
+    for (unsigned i = 0; i < n; i++) {
+        const struct model_map *m = &all[i];
+        if (!m->glob && str_eq(m->pattern, model))
+            return m;
         if (m->glob && !hit && str_glob(m->pattern, model))
             hit = m;
     }
+    return hit;
+}
+
+bool channel_serves(const struct channel *ch, struct str model, struct str *upstream)
+{
+    const struct model_map *hit = model_map_find(ch->models, ch->models_n, model);
     if (!hit)
         return false;
     *upstream = hit->upstream.n ? hit->upstream : model;

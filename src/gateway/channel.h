@@ -63,6 +63,8 @@ enum err channel_seal(struct channel *ch) MUST_CHECK;
 struct channel *channel_ref(struct channel *ch);
 /* Wipes the credentials with the last ref. */
 void channel_unref(struct channel **ch);
+/* The row that a model's name falls under, exact before glob; NULL: none. */
+const struct model_map *model_map_find(const struct model_map *m, unsigned n, struct str model);
 /* How this channel calls `model`; false: it does not serve it. Exact before glob. */
 bool channel_serves(const struct channel *ch, struct str model, struct str *upstream);
 

@@ -29,6 +29,16 @@ const struct api_key *snapshot_key(const struct snapshot *s, const uint8_t diges
     return map_get(&s->keys, str_make((const char *)digest, 32));
 }
 
+static unsigned dormant_serving(const struct tenant *t, struct str model)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < t->of->dormant_n; i++) {
+        const struct dormant *d = &t->of->dormant[i];
+        n += d->tenant_id == t->id && model_map_find(d->models, d->models_n, model);
+    }
+    return n;
+}
+
 bool snapshot_route(const struct tenant *t, struct str model, struct route *out,
                     struct candidate scratch[CANDIDATES_MAX])
 {
@@ -46,7 +56,9 @@ bool snapshot_route(const struct tenant *t, struct str model, struct route *out,
         if (channel_serves(t->channels[i], model, &upstream))
             scratch[out->n++] = (struct candidate){t->channels[i], upstream, ROW_NULL, ROW_NULL};
     }
-    return out->n > 0;
+    if (!out->n)
+        out->inactive = dormant_serving(t, model);
+    return out->n + out->inactive > 0;
 }
 
 bool key_allows_model(const struct api_key *k, struct str model)

@@ -36,8 +36,15 @@ struct route {
     const struct balance_objective *objective; /* NULL: the default */
     struct candidate *candidates;
     unsigned n;
-    unsigned inactive; /* channels of the row that are not to be used now */
+    unsigned inactive; /* channels that serve it, too, but are not to be used now */
     struct str context_fallback, policy_fallback; /* models; empty: none */
+};
+
+/* A channel that is not to be used now: what it would serve. */
+struct dormant {
+    int64_t tenant_id;
+    struct model_map *models;
+    unsigned models_n;
 };
 
 struct tenant {
@@ -49,6 +56,7 @@ struct tenant {
     unsigned globs_n;
     struct channel **channels; /* that it may use */
     unsigned channels_n;
+    const struct snapshot *of;
 };
 
 struct api_key {
@@ -71,6 +79,8 @@ struct snapshot {
     unsigned tenants_n;
     struct channel **channels; /* each holds a ref */
     unsigned channels_n;
+    struct dormant *dormant;
+    unsigned dormant_n;
 };
 
 struct snapshot *snapshot_ref(struct snapshot *s);
@@ -79,7 +89,8 @@ void snapshot_unref(struct snapshot **s);
 const struct api_key *snapshot_key(const struct snapshot *s, const uint8_t digest[32]);
 
 /* A model's candidates. scratch is used where no exact name is on record (room for
- * CANDIDATES_MAX). False: no such model for this tenant. */
+ * CANDIDATES_MAX). A model that only inactive channels serve has a route without candidates.
+ * False: no such model for this tenant. */
 #define CANDIDATES_MAX 64
 bool snapshot_route(const struct tenant *t, struct str model, struct route *out,
                     struct candidate scratch[CANDIDATES_MAX]);

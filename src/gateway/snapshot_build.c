@@ -89,16 +89,17 @@ static unsigned ops_of(const struct channel_row *row, const struct provider *p)
     return ops ? ops : p->ops;
 }
 
-static enum err take_models(struct channel *ch, const struct channel_row *row)
+static enum err take_models(struct arena *a, const struct channel_row *row, struct model_map **out,
+                            unsigned *n)
 {
-    ch->models = arena_zalloc(&ch->arena, (row->n_models + 1) * sizeof *ch->models);
-    for (size_t i = 0; ch->models && i < row->n_models; i++) {
-        struct model_map *m = &ch->models[ch->models_n++];
-        m->pattern = arena_dup(&ch->arena, row->models[i].pattern);
-        m->upstream = arena_dup(&ch->arena, row->models[i].upstream);
+    *out = arena_zalloc(a, (row->n_models + 1) * sizeof **out);
+    for (size_t i = 0; *out && i < row->n_models; i++) {
+        struct model_map *m = &(*out)[(*n)++];
+        m->pattern = arena_dup(a, row->models[i].pattern);
+        m->upstream = arena_dup(a, row->models[i].upstream);
         m->glob = str_chr(m->pattern, '*') >= 0 || str_chr(m->pattern, '?') >= 0;
     }
-    return arena_failed(&ch->arena) ? ERR_NOMEM : ERR_OK;
+    return arena_failed(a) ? ERR_NOMEM : ERR_OK;
 }
 
 static enum err take_credential(struct channel *ch, int64_t id, const struct secret *opened)
@@ -177,7 +178,7 @@ static enum err fill_channel(const struct snapshot_source *from, struct channel 
     ch->drain = str_eq(row->on_disconnect, STR("drain"));
     ch->drain_ms = or_default(row->drain_max_s, 0) * 1000;
     ch->drain_tokens = or_default(row->drain_max_tokens, 0);
-    e = take_models(ch, row);
+    e = take_models(&ch->arena, row, &ch->models, &ch->models_n);
     if (!e)
         e = take_credentials(from, ch, row, info);
     return e ? e : channel_seal(ch);
@@ -251,6 +252,15 @@ enum err snapshot_channel(const struct snapshot_source *from, const struct chann
     return e;
 }
 
+/* Of a channel that is not to be used only the names are kept: so that what it serves is not said
+ * not to exist. */
+static enum err add_dormant(struct snapshot *s, const struct channel_row *row)
+{
+    struct dormant *d = &s->dormant[s->dormant_n++];
+    d->tenant_id = row->row.tenant_id;
+    return take_models(&s->arena, row, &d->models, &d->models_n);
+}
+
 /* Adds the channel of one row to s, if it is to be used. */
 static enum err add_channel(const struct snapshot_source *from, struct snapshot *s,
                             const struct rows *r, const struct channel_row *row)
@@ -259,7 +269,7 @@ static enum err add_channel(const struct snapshot_source *from, struct snapshot 
     err_info_init(&info);
     const struct provider_row *p = find_provider(r, row->provider);
     if (!str_eq(row->status, STR("active")) || (p && !str_eq(p->status, STR("active"))))
-        return ERR_OK;
+        return add_dormant(s, row);
     int64_t rev = fingerprint(row, p);
     struct channel *ch = shared(from->last, row->row.id, rev);
     if (!ch) {
@@ -275,7 +285,7 @@ static enum err add_channel(const struct snapshot_source *from, struct snapshot 
             log_event(LOG_ERROR, "channel.unusable", LOG_STR("channel", row->name),
                       LOG_CSTR("reason", info.text[0] ? info.text : err_text(e)));
             channel_unref(&ch);
-            return e == ERR_NOMEM ? e : ERR_OK;
+            return e == ERR_NOMEM ? e : add_dormant(s, row);
         }
     }
     s->channels[s->channels_n++] = ch;
@@ -449,6 +459,7 @@ static enum err add_tenant(const struct snapshot_source *from, struct snapshot *
                            const struct rows *r, const struct tenant_row *row)
 {
     struct tenant *t = &s->tenants[s->tenants_n++];
+    t->of = s;
     t->id = row->row.id;
     t->slug = arena_dup(&s->arena, row->slug);
     t->suspended = !str_eq(row->status, STR("active"));
@@ -555,7 +566,8 @@ static enum err build(const struct snapshot_source *from, const struct rows *r, 
     s->rev = r->rev;
     s->channels = arena_zalloc(&s->arena, (r->channels_n + 1) * sizeof *s->channels);
     s->tenants = arena_zalloc(&s->arena, (r->tenants_n + 1) * sizeof *s->tenants);
-    if (!s->channels || !s->tenants)
+    s->dormant = arena_zalloc(&s->arena, (r->channels_n + 1) * sizeof *s->dormant);
+    if (!s->channels || !s->tenants || !s->dormant)
         return ERR_NOMEM;
     if (from->demo)
         e = add_demo(from, s);

@@ -212,7 +212,22 @@ def test_a_route_without_an_active_channel_gives_503_with_the_reason(lyss, up, n
     lyss.cli("channel", "set", m, "--status", "inactive", "--data", lyss.data)
     lyss.caught_up()
     r = lyss.chat(m)
-    assert r.status == 503 and "1" in r.error["message"], r
+    assert r.status == 503 and "1 inactive" in r.error["message"], r
+
+
+@pytest.mark.parametrize("pattern", ["{}", "{}*"])
+def test_a_model_of_inactive_channels_only_gives_503_with_the_reason(lyss, up, name, pattern):
+    m = "off-" + name()
+    for channel in (m, m + "-too"):
+        lyss.channel(channel, up.url, pattern.format(m), args=("--status", "inactive"))
+    lyss.caught_up()
+    r = lyss.chat(m)
+    assert r.status == 503 and "2 inactive" in r.error["message"], r
+    assert lyss.chat("not-" + m).status == 404
+    assert m not in lyss.get("/v1/models", key=lyss.key).body.decode()
+    lyss.cli("channel", "set", m, "--status", "active", "--data", lyss.data)
+    lyss.caught_up()
+    assert lyss.chat(m).status == 200
 
 
 def test_running_requests_survive_a_change(lyss, up, name):
