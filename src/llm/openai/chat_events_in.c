@@ -174,7 +174,8 @@ static void read_calls(struct event_in *in, uint32_t delta)
 {
     const struct json_doc *d = in->d;
     uint32_t old = json_get(d, delta, STR("function_call"));
-    OPENAI_EACH(d, c, json_get(d, delta, STR("tool_calls")))
+    uint32_t calls = json_get(d, delta, STR("tool_calls"));
+    OPENAI_EACH(d, c, calls)
     {
         int64_t index = NO_INDEX;
         uint32_t f = json_get(d, c, STR("function"));
@@ -188,7 +189,8 @@ static void read_calls(struct event_in *in, uint32_t delta)
         else
             read_call(in, c, f, (uint32_t)index);
     }
-    if (json_is(d, old, JSON_OBJECT))
+    /* llama-cpp-python says the same call in both forms */
+    if (json_child(d, calls) == JSON_NONE && json_is(d, old, JSON_OBJECT))
         read_call(in, old, old, NO_INDEX - 1);
 }
 

@@ -295,7 +295,7 @@ static void in_calls(struct openai_in *in, uint32_t m, struct part ***end)
             return;
         in_call(in, c, end);
     }
-    if (f == JSON_NONE)
+    if (f == JSON_NONE || json_child(in->d, calls) != JSON_NONE) /* some say it in both forms */
         return;
     if (!json_is(in->d, f, JSON_OBJECT)) {
         openai_fail(in, f, NULL, "must be an object");

@@ -148,7 +148,8 @@ static void read_calls(struct reply_in *in, uint32_t message, struct part **list
 {
     const struct json_doc *d = in->d;
     uint32_t old = json_get(d, message, STR("function_call"));
-    OPENAI_EACH(d, c, json_get(d, message, STR("tool_calls")))
+    uint32_t calls = json_get(d, message, STR("tool_calls"));
+    OPENAI_EACH(d, c, calls)
     {
         uint32_t f = json_get(d, c, STR("function")), custom = json_get(d, c, STR("custom"));
         if (json_is(d, f, JSON_OBJECT))
@@ -158,7 +159,8 @@ static void read_calls(struct reply_in *in, uint32_t message, struct part **list
         while (*list)
             list = &(*list)->next;
     }
-    if (json_is(d, old, JSON_OBJECT))
+    /* llama-cpp-python says the same call in both forms */
+    if (json_child(d, calls) == JSON_NONE && json_is(d, old, JSON_OBJECT))
         read_call(in, old, old, STR("arguments"), list);
 }
 
