@@ -220,6 +220,8 @@ void request_settle(struct request *r, enum ledger_state state, int status, enum
 /* A failed attempt that will be followed by another. */
 void settle_attempt(struct request *r, enum err outcome);
 void settle_progress(struct request *r);
+/* What the call has used so far by what passed, for the model that it is with. */
+struct usage settle_estimate(const struct request *r);
 /* The live call's first content has come. */
 void settle_first(struct request *r);
 /* The call that is live, if any, has ended so: for the channel's vitals. */

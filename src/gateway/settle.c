@@ -23,14 +23,19 @@ static uint32_t scaled(const struct request *r, uint32_t tokens)
     return provider_scale(r->channel->provider, &r->entry->caps, tokens);
 }
 
+struct usage settle_estimate(const struct request *r)
+{
+    return (struct usage){.in_uncached = scaled(r, r->estimate_in),
+                          .out_text = scaled(r, estimate_tokens(&r->tap.out))};
+}
+
 static struct usage used(const struct request *r, bool *estimated)
 {
     *estimated = !r->tap.has_usage && r->upstream_status >= 200 && r->upstream_status < 300;
     if (r->tap.has_usage)
         return r->tap.usage;
     if (*estimated)
-        return (struct usage){.in_uncached = scaled(r, r->estimate_in),
-                              .out_text = scaled(r, estimate_tokens(&r->tap.out))};
+        return settle_estimate(r);
     return (struct usage){0};
 }
 

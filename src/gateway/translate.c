@@ -160,6 +160,14 @@ struct sink {
     unsigned flags;
 };
 
+/* SDKs count on usage also where the upstream does not say any. */
+static void tell_estimate(struct request *r, struct buf *out)
+{
+    struct usage u = settle_estimate(r);
+    struct neutral_event ev = {.type = EVENT_USAGE, .usage = &u};
+    r->translation->to->write_event(r->translation->writer, &ev, out);
+}
+
 static void on_event(void *ctx, const struct neutral_event *ev)
 {
     struct sink *s = ctx;
@@ -199,6 +207,8 @@ static void on_event(void *ctx, const struct neutral_event *ev)
     }
     if (r->recall)
         recall_neutral(r, ev);
+    if (t->to && ev->type == EVENT_END && !r->tap.has_usage)
+        tell_estimate(r, s->out);
     if (t->to)
         t->to->write_event(t->writer, ev, s->out);
 }
@@ -282,6 +292,9 @@ enum err translate_reply(struct request *r, struct str body, struct buf *out, st
         char id[37];
         struct answer as;
         say_answer(r, id, &as);
+        if (!reply.has_usage)
+            reply.usage = settle_estimate(r);
+        reply.has_usage = true;
         codec_of((enum llm_op)r->op)->write_reply(&reply, &as, &r->arena, out);
         if (buf_failed(out) || arena_failed(&r->arena))
             return ERR_NOMEM;
