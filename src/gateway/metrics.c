@@ -254,14 +254,14 @@ static void put_process(struct gateway *g, struct buf *b)
     metrics_text_u64(b, "lyss_journal_unrecorded_total", NULL, 0, s.unrecorded);
     metrics_text_family(b, "lyss_log_dropped_total", "counter", "Log lines lost.");
     metrics_text_u64(b, "lyss_log_dropped_total", NULL, 0, log_dropped());
-    uint64_t stall = 0;
-    for (unsigned i = 0; i < g->settings.workers; i++) {
-        uint64_t ms = loop_stall_max_ms(g->workers[i]->loop);
-        stall = ms > stall ? ms : stall;
-    }
     metrics_text_family(b, "lyss_loop_stall_seconds", "gauge",
                         "Longest turn of a worker's loop since the last scrape.");
-    metrics_text_f64(b, "lyss_loop_stall_seconds", NULL, 0, (double)stall / 1000);
+    for (unsigned i = 0; i < g->settings.workers; i++) {
+        struct loop *l = g->workers[i]->loop;
+        struct metrics_label name[] = {LABEL("worker", str_c(loop_name(l)))};
+        metrics_text_f64(b, "lyss_loop_stall_seconds", name, 1,
+                         (double)loop_stall_max_ms(l) / 1000);
+    }
 }
 
 void metrics_render(struct gateway *g, struct buf *out)

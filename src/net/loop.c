@@ -24,6 +24,7 @@ struct loop {
     struct deadline *slots[SLOTS];
     uint64_t wheel_ms; /* all slots before this time have been looked at */
     bool ticking;
+    uint64_t woken_ms; /* of the turn under way; the event library's clock */
     _Atomic uint64_t stall_max_ms;
     char name[16];
 };
@@ -82,18 +83,22 @@ static void run_deferred(struct loop *l)
     }
 }
 
+/* The last thing before the loop sleeps: a turn lasts from waking up to here. */
 static void on_prepare(uv_prepare_t *p)
 {
-    run_deferred(p->data);
+    struct loop *l = p->data;
+    run_deferred(l);
+    uint64_t now_ms = uv_hrtime() / 1000000;
+    uint64_t spent_ms = now_ms > l->woken_ms ? now_ms - l->woken_ms : 0;
+    if (l->woken_ms && spent_ms > atomic_load_explicit(&l->stall_max_ms, memory_order_relaxed))
+        atomic_store_explicit(&l->stall_max_ms, spent_ms, memory_order_relaxed);
 }
 
 static void on_check(uv_check_t *c)
 {
     struct loop *l = c->data;
     run_deferred(l);
-    uint64_t spent_ms = uv_hrtime() / 1000000 - uv_now(&l->uv);
-    if (spent_ms > atomic_load_explicit(&l->stall_max_ms, memory_order_relaxed))
-        atomic_store_explicit(&l->stall_max_ms, spent_ms, memory_order_relaxed);
+    l->woken_ms = uv_now(&l->uv);
 }
 
 /* ---- deadlines ------------------------------------------------------------ */
