@@ -217,7 +217,6 @@ static void on_renew(struct message *m)
     w->server.limits = server_limits(&w->settings);
     w->server.tls = n->rules->server_tls;
     w->client.pool_idle_ms = w->settings.pool_idle_ms;
-    dns_set_timeout(w->dns, w->settings.dns_ms);
     mem_free(n);
 }
 

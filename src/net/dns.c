@@ -477,11 +477,6 @@ enum err dns_new(struct dns **out, struct loop *l, const struct dns_options *o,
     return e;
 }
 
-void dns_set_timeout(struct dns *d, uint32_t timeout_ms)
-{
-    d->timeout_ms = timeout_ms;
-}
-
 void dns_close(struct dns **dp)
 {
     struct dns *d = *dp;

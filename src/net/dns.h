@@ -45,8 +45,6 @@ struct dns_options {
  * the system's search domains are not tried. ERR_INVALID for servers that are not understood. */
 enum err dns_new(struct dns **out, struct loop *l, const struct dns_options *o,
                  struct err_info *info) MUST_CHECK;
-/* Of each dns_resolve from now on. */
-void dns_set_timeout(struct dns *d, uint32_t timeout_ms);
 /* Cancels what is waiting; the memory goes once the loop has closed its sockets. Not from within a
  * callback of its own. */
 void dns_close(struct dns **d);
