@@ -1,32 +1,16 @@
 """TLS on both sides: Lyss serves its own certificate and checks those of upstreams."""
 import ssl
-import subprocess
 
 import pytest
 from lib.http import Events
+from lib.pki import make
 from lib.upstream import PIECES, Upstream
 
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory):
     """A certificate authority, certificates for good and bad servers."""
-    d = tmp_path_factory.mktemp("pki")
-
-    def openssl(*argv):
-        subprocess.run(["openssl", *argv], cwd=d, check=True, capture_output=True)
-    for ca in ("ca", "stranger"):
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{ca}.key", "-out", f"{ca}.pem",
-                "-days", "2", "-subj", f"/CN=test {ca}", "-addext", "basicConstraints=critical,CA:TRUE")
-
-    def cert(name, ca, san, days="2"):
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", "/CN=x")
-        (d / f"{name}.ext").write_text(f"subjectAltName={san}\n")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-CAcreateserial", "-days", days,
-                "-extfile", f"{name}.ext", "-out", f"{name}.pem")
-    cert("good", "ca", "IP:127.0.0.1,DNS:localhost")
-    cert("foreign", "stranger", "IP:127.0.0.1,DNS:localhost")
-    cert("wrong-name", "ca", "DNS:somebody.example,IP:127.0.0.9")
-    return d
+    return make(tmp_path_factory.mktemp("pki"))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +64,7 @@ def test_tls_upstream_sessions_and_connections_are_reused(secure, tls_up, name):
     assert u.connections == before
 
 
-@pytest.mark.parametrize("cert", ["foreign", "wrong-name"])
+@pytest.mark.parametrize("cert", ["foreign", "wrong-host", "expired", "not-yet", "self-signed"])
 def test_a_bad_certificate_is_refused(secure, tls_up, name, cert):
     u = tls_up(cert)
     m = name()
