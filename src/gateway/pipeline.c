@@ -213,6 +213,7 @@ void request_free(struct request *r)
     translation_free(&r->translation);
     idempotency_drop(r);
     recall_free(&r->recall);
+    mem_free(r->pace);
     recall_leave(r);
     if (r->plan)
         buf_release(&r->plan->translated);

@@ -1,6 +1,7 @@
 /* relay: answers on their way from the upstream to the caller: held until the commit, then passed
  * on as they come, and never made to look more complete than they are. */
 #include "gateway/idempotency.h"
+#include "gateway/pace.h"
 #include "gateway/passthrough.h"
 #include "gateway/recall.h"
 #include "gateway/translate.h"
@@ -45,7 +46,8 @@ static uint64_t answer_due(const struct request *r)
         uint64_t due = started_ms + r->ttft_ms;
         return r->upstream_status ? sooner(due, r->last_up_ms + r->chunk_ms) : due;
     }
-    return r->last_up_ms + r->chunk_ms;
+    uint64_t silent = r->last_up_ms + r->chunk_ms;
+    return r->pace ? sooner(silent, pace_due_ms(r->pace)) : silent;
 }
 
 static uint64_t upstream_due(const struct request *r)
@@ -150,14 +152,29 @@ void relay_sent(struct request *r)
         return;
     r->paused = 0;
     r->last_up_ms = loop_now_ms(r->worker->loop);
+    if (r->pace)
+        pace_restart(r->pace, estimate_tokens(&r->tap.out), r->last_up_ms);
     relay_set_deadline(r);
     http_call_resume(&r->call);
+}
+
+/* Without memory it goes unwatched. */
+static void watch_pace(struct request *r)
+{
+    mem_free(r->pace);
+    r->pace = mem_alloc(sizeof *r->pace);
+    if (!r->pace)
+        return;
+    r->pace->min_tps = r->channel->min_tps;
+    pace_restart(r->pace, 0, loop_now_ms(r->worker->loop));
 }
 
 void relay_commit(struct request *r)
 {
     r->phase = PHASE_RELAY;
     r->first_content_ns = clock_mono_ns();
+    if (r->channel->min_tps && r->stream && op_row(r->op)->generates)
+        watch_pace(r);
     settle_first(r);
     relay_set_deadline(r); /* the gap between chunks may be due before the first token was */
 }
@@ -410,7 +427,11 @@ static void timed_out(struct request *r)
         request_free(r); /* closes the upstream's connection */
         return;
     }
-    (void)!err_set(&info, ERR_UPSTREAM_TIMEOUT, "the upstream was silent for too long");
+    bool slow = r->pace && r->phase == PHASE_RELAY && !r->orphan &&
+                pace_due_ms(r->pace) <= loop_now_ms(r->worker->loop);
+    (void)!err_set(&info, ERR_UPSTREAM_TIMEOUT,
+                   slow ? "the upstream was too slow for too long"
+                        : "the upstream was silent for too long");
     if (r->phase == PHASE_RELAY)
         relay_break(r, LEDGER_TIMEOUT, ERR_UPSTREAM_TIMEOUT, &info, NULL);
     else

@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "gateway/idempotency.h"
+#include "gateway/pace.h"
 #include "gateway/recall.h"
 #include "gateway/translate.h"
 #include "net/scratch.h"
@@ -331,6 +332,8 @@ void relay_stream_bytes(struct request *r, char *p, size_t n)
     if (!r->progressed || r->last_up_ms - r->progress_ms >= PROGRESS_MS ||
         estimate_tokens(&r->tap.out) - r->progress_tokens >= PROGRESS_TOKENS)
         settle_progress(r);
+    if (r->pace)
+        pace_look(r->pace, estimate_tokens(&r->tap.out), r->last_up_ms);
     uint32_t most = r->channel->drain_tokens;
     if (r->orphan && most && !idempotency_wanted(r) && estimate_tokens(&r->tap.out) > most)
         relay_break(r, LEDGER_CLIENT_GONE, ERR_CLIENT_GONE, NULL, NULL);

@@ -35,6 +35,7 @@ enum step { STEP_NEXT, STEP_WAIT, STEP_DONE };
 struct idem;
 struct recall_ask;
 struct recall_notes;
+struct pace;
 struct passthrough;
 struct translation;
 
@@ -130,6 +131,7 @@ struct request {
     struct openai_stream tap;
     struct translation *translation; /* of a stream that a codec reads */
     struct idem *idem;               /* NULL: it has no Idempotency-Key */
+    struct pace *pace;               /* NULL: it may be as slow as it likes */
     struct recall_notes *recall;     /* what of the answer is to be remembered; mostly NULL */
     char *tail;                      /* unfinished event */
     uint32_t tail_n;

@@ -128,6 +128,8 @@ enum column_check {
     X(OPT, drain_max_s, "drain-max-s", "none", RANGE, 1, 3600, NULL, "longest drain in seconds")   \
     X(OPT, drain_max_tokens, "drain-max-tokens", "none", RANGE, 1, 10000000, NULL,                 \
       "most output tokens of a drain")                                                             \
+    X(OPT, min_output_tps, "min-output-tps", "none", RANGE, 1, 100000, NULL,                       \
+      "output tokens a second; a stream that is slower for 30 s ends")                             \
     X(LIST, tags, "tag", "", NAME, 1, 64, NULL, "free word")                                       \
     X(TEXT, param_overrides, "param-overrides", "", OBJECT, 0, 16384, NULL,                        \
       "JSON object: parameters that replace the caller's")                                         \

@@ -72,6 +72,7 @@ static struct channel_row channel(const char *name)
                                 .on_disconnect = STR("drain"),
                                 .drain_max_s = 4,
                                 .drain_max_tokens = ROW_NULL,
+                                .min_output_tps = 7,
                                 .status = STR("maintenance")};
 }
 
