@@ -33,6 +33,7 @@ struct channel {
     _Atomic unsigned refs;
     int64_t id, tenant_id; /* tenant 0: platform */
     int64_t rev;           /* of its rows: tells whether a snapshot may share it */
+    int64_t created_ms;    /* 0: it has no row */
     struct str name;
     const struct provider *provider;
     struct url url;

@@ -165,9 +165,36 @@ static struct str owner(const struct route *r)
     return r->n ? str_c(r->candidates[0].channel->provider->name) : STR("lyss");
 }
 
-static struct model_entry entry(const struct route *r, int64_t since_s)
+static void add_candidate(struct model_entry *m, const struct gateway *g, const struct candidate *c)
 {
-    return (struct model_entry){.name = r->name, .owned_by = owner(r), .created_s = since_s};
+    const struct channel *ch = c->channel;
+    const struct catalogue_entry *e =
+        c->entry ? c->entry
+                 : model_resolve(g->catalogue, str_c(ch->provider->name),
+                                 c->upstream.n ? c->upstream : m->name, m->name);
+    if (e->caps.context_tokens > m->context_tokens)
+        m->context_tokens = e->caps.context_tokens;
+    if (e->caps.output_tokens > m->output_tokens)
+        m->output_tokens = e->caps.output_tokens;
+    for (enum llm_op op = OP_NONE + 1; op < OP_COUNT; op++)
+        if (op_serve(op, ch->ops) != OP_NONE || op_row(op)->kind == KIND_COUNT_TOKENS)
+            m->serves |= OP_BIT(op); /* tokens can always be counted by estimate */
+}
+
+/* What its candidates know of a model: the largest of their limits, since long prompts go where
+ * there is room for them; its date is that of the configuration. */
+static struct model_entry entry(const struct gateway *g, const struct route *r, struct str name)
+{
+    struct model_entry m = {.name = name, .owned_by = owner(r)};
+    int64_t created_ms = r->created_ms;
+    for (unsigned i = 0; i < r->n; i++) {
+        int64_t ms = r->candidates[i].channel->created_ms;
+        add_candidate(&m, g, &r->candidates[i]);
+        if (!r->id && ms && (!created_ms || ms < created_ms))
+            created_ms = ms;
+    }
+    m.created_s = (created_ms ? created_ms : g->started_ms) / 1000;
+    return m;
 }
 
 static int by_name(const void *a, const void *b)
@@ -182,20 +209,22 @@ void page_models(struct request *r, const struct api_key *k, bool head)
     struct buf b;
     struct http_conn *c = r->conn;
     struct err_info info;
-    int64_t since_s = r->worker->gateway->started_ms / 1000;
+    struct gateway *g = r->worker->gateway;
     const struct dialect_row *d = dialect_of(r->dialect);
     err_info_init(&info);
     buf_init(&b, PAGE_MAX);
     if (r->op == OP_MODEL) {
-        const struct route *route = map_get(&k->tenant->exact, r->deployment);
-        if (!route || !listed(k, r->deployment)) {
+        struct route route;
+        struct candidate scratch[CANDIDATES_MAX];
+        if (!snapshot_route(k->tenant, r->deployment, &route, scratch) ||
+            !listed(k, r->deployment)) {
             (void)!err_set(
                 &info, ERR_MODEL_NOT_FOUND, "The model '%.*s' does not exist.",
                 STR_FMT(str_make(r->deployment.p, r->deployment.n < 128 ? r->deployment.n : 128)));
             request_refuse(r, ERR_MODEL_NOT_FOUND, &info);
             return;
         }
-        struct model_entry m = entry(route, since_s);
+        struct model_entry m = entry(g, &route, r->deployment);
         d->model_one(&b, &m);
     } else {
         size_t at = 0, n = 0;
@@ -210,7 +239,7 @@ void page_models(struct request *r, const struct api_key *k, bool head)
             qsort(all, n, sizeof *all, by_name);
         d->models_begin(&b);
         for (size_t i = 0; i < n; i++) {
-            struct model_entry m = entry(all[i], since_s);
+            struct model_entry m = entry(g, all[i], all[i]->name);
             d->models_add(&b, &m, i > 0);
         }
         d->models_end(&b, n ? all[0]->name : STR_NULL, n ? all[n - 1]->name : STR_NULL);

@@ -28,7 +28,8 @@ struct candidate {
 
 /* Where a model name leads. */
 struct route {
-    int64_t id; /* 0: implicit */
+    int64_t id;         /* 0: implicit */
+    int64_t created_ms; /* 0: implicit: as old as its channels */
     struct str name;
     bool glob;
     const struct balance *algorithm;

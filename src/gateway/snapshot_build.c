@@ -149,6 +149,7 @@ static enum err fill_channel(const struct snapshot_source *from, struct channel 
 {
     struct arena *a = &ch->arena;
     ch->id = row->row.id;
+    ch->created_ms = row->row.created_ms;
     ch->tenant_id = row->row.tenant_id;
     ch->name = arena_dup(a, row->name);
     ch->provider = provider_find(p->kind);
@@ -411,6 +412,7 @@ static enum err add_route(const struct snapshot_source *from, struct snapshot *s
                           const struct route_row *row)
 {
     struct route proto = {.id = row->row.id,
+                          .created_ms = row->row.created_ms,
                           .algorithm = balance_find(row->algorithm),
                           .affinity = affinity_parse(row->affinity),
                           .objective = objective_of(s, row),

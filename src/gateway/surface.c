@@ -39,8 +39,9 @@ static bool match_op(struct str rest, struct surface *out)
     return false;
 }
 
-/* Gemini: /v1beta/models/{model}:{verb}; tuned models keep their folder in their name. */
-static bool match_gemini(struct str path, struct surface *out)
+/* Gemini: /v1beta/models/{model}:{verb}; tuned models keep their folder in their name. A name that
+ * is only looked at may hold colons of its own. */
+static bool match_gemini(struct str path, bool get, struct surface *out)
 {
     static const struct str models = STR("/models/"), tuned = STR("/tunedModels/");
     struct str rest;
@@ -63,7 +64,7 @@ static bool match_gemini(struct str path, struct surface *out)
     size_t colon = out->name.n;
     while (colon > 0 && out->name.p[colon - 1] != ':' && out->name.p[colon - 1] != '/')
         colon--;
-    if (!colon || out->name.p[colon - 1] != ':') {
+    if (get || !colon || out->name.p[colon - 1] != ':') {
         out->op = OP_MODEL;
         return path.n > rest.n + 3 && out->name.n > 0; /* /v1/models/{id} is OpenAI's own */
     }
@@ -108,11 +109,11 @@ static bool method_passes(struct str method)
     return false;
 }
 
-static bool match(struct str path, struct surface *out)
+static bool match(struct str path, bool get, struct surface *out)
 {
     if (match_passthrough(path, out))
         return true;
-    if (match_gemini(path, out))
+    if (match_gemini(path, get, out))
         return true;
     out->name = STR_NULL;
     static const struct str deployments = STR("/openai/deployments/");
@@ -151,7 +152,7 @@ enum err surface_find(struct str method, struct str path, struct surface *out, c
             out->page = pages[i].page;
             return get || out->head ? ERR_OK : ERR_METHOD_NOT_ALLOWED;
         }
-    if (!match(path, out))
+    if (!match(path, get || out->head, out))
         return ERR_NOT_FOUND;
     if (out->op == OP_PASSTHROUGH) {
         *allow = "GET, POST, PUT, PATCH, DELETE";

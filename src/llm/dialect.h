@@ -13,6 +13,7 @@ struct model_entry {
     struct str name, owned_by;
     int64_t created_s;
     uint32_t context_tokens, output_tokens; /* 0: unknown */
+    unsigned serves; /* OP_BIT(…) of what it can be asked for, translated or not */
 };
 
 struct dialect_row {

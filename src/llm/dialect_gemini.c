@@ -152,8 +152,6 @@ static void put_limit(struct json_writer *w, struct str name, uint32_t tokens)
 
 static void model_one(struct buf *out, const struct model_entry *m)
 {
-    static const struct str methods[] = {STR("generateContent"), STR("countTokens"),
-                                         STR("embedContent"), STR("batchEmbedContents")};
     struct json_writer w;
     json_writer_init(&w, out);
     json_open_object(&w);
@@ -167,8 +165,9 @@ static void model_one(struct buf *out, const struct model_entry *m)
     put_limit(&w, STR("outputTokenLimit"), m->output_tokens);
     json_key(&w, STR("supportedGenerationMethods"));
     json_open_array(&w);
-    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
-        json_put_string(&w, methods[i]);
+    for (enum llm_op op = OP_GENERATE; op_by_path(op); op++)
+        if (m->serves & OP_BIT(op))
+            json_put_string(&w, str_from(str_c(op_row(op)->path), 1));
     json_close_array(&w);
     json_close_object(&w);
 }

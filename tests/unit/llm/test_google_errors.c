@@ -181,7 +181,10 @@ static void models(void **state)
 {
     struct buf b;
     buf_init(&b, 4096);
-    const struct model_entry m = {STR("a\"b"), STR("lyss"), 0, 1048576, 65536}, n = {STR("c")};
+    const struct model_entry m = {STR("a\"b"), STR("lyss"),
+                                  0,           1048576,
+                                  65536,       OP_BIT(OP_GENERATE) | OP_BIT(OP_GEMINI_COUNT)},
+                             n = {STR("c")};
     dialect_gemini.models_begin(&b);
     dialect_gemini.models_add(&b, &m, false);
     dialect_gemini.models_add(&b, &n, true);
@@ -190,9 +193,8 @@ static void models(void **state)
         buf_view(&b).p,
         "{\"models\":[{\"name\":\"models/a\\\"b\",\"displayName\":\"a\\\"b\","
         "\"inputTokenLimit\":1048576,\"outputTokenLimit\":65536,\"supportedGenerationMethods\":["
-        "\"generateContent\",\"countTokens\",\"embedContent\",\"batchEmbedContents\"]},"
-        "{\"name\":\"models/c\",\"displayName\":\"c\",\"supportedGenerationMethods\":["
-        "\"generateContent\",\"countTokens\",\"embedContent\",\"batchEmbedContents\"]}]}");
+        "\"generateContent\",\"countTokens\"]},"
+        "{\"name\":\"models/c\",\"displayName\":\"c\",\"supportedGenerationMethods\":[]}]}");
     buf_release(&b);
 }
 
