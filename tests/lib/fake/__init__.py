@@ -60,7 +60,7 @@ class Fake(Upstream):
         r.rest, r.deployment = m[2] or "", None
         refused = None
         try:
-            a = wire.credential(r, self.keys) or wire.answer(r)
+            a = wire.credential(r, self.keys) or (wire.error("404") if "-nobody" in r.target + r.model else wire.answer(r))
         except Refused as e:
             a, refused = wire.refusal(e), str(e)
         entry = {"wire": m[1], "path": r.rest, "status": a.status, "tag": a.talk.tag if a.talk else None, "model": r.deployment or r.model,

@@ -59,9 +59,9 @@ def data_url(url, path):
     return None, url
 
 
-def base64_bytes(text, path):
+def base64_bytes(text, path, url_safe=False):
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(text, altchars=b"-_" if url_safe and re.search("[-_]", text) else None, validate=True)
     except ValueError:
         raise Refused("rule", path, "invalid base64 data")
 

@@ -35,6 +35,22 @@ def bad(path, message):
     raise Refused("rule", path, message)
 
 
+OPAQUE = ("args", "response", "parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema")
+
+
+def camel(v):
+    """Google takes a field's name in both spellings; what users name themselves is left alone."""
+    if isinstance(v, list):
+        return [camel(x) for x in v]
+    if not isinstance(v, dict):
+        return v
+    out = {}
+    for k, x in v.items():
+        k = re.sub(r"_([a-z])", lambda m: m[1].upper(), k)
+        out[k] = x if k in OPAQUE else camel(x)
+    return out
+
+
 def kinds(content):
     return [next((k for k in DATA if k in p), None) for p in content.get("parts") or []]
 
@@ -91,7 +107,7 @@ class Gemini:
         if not m[1].startswith(("gemini-", "text-embedding-", "embedding-")):
             return self.error("404", f"models/{m[1]} is not found for API version v1beta, or is not supported for {m[2]}.")
         r.deployment = m[1]
-        return op(r, r.json, m[1])
+        return op(r, camel(r.json), m[1])
 
     def generate(self, r, j, model):
         check(GENERATE, j)
@@ -141,7 +157,7 @@ class Gemini:
             if sum(k in p for k in DATA) > 1:
                 bad((*at, "parts", n), "oneof field 'data' is already set")
             if kind == "inlineData":
-                if not base64_bytes(p["inlineData"]["data"], (*at, "parts", n)):
+                if not base64_bytes(p["inlineData"]["data"], (*at, "parts", n), url_safe=True):
                     bad((*at, "parts", n), "Unable to process input image")
             if kind == "fileData" and not re.match(r"gs://|https://generativelanguage\.googleapis\.com/|https://www\.youtube\.com/",
                                                    p["fileData"]["fileUri"]):
@@ -191,10 +207,10 @@ class Gemini:
                 s = p.get("thoughtSignature")
                 if not s or s in PLACEHOLDERS:
                     continue
-                base64_bytes(s, ("thought_signature",))
+                base64_bytes(s, ("thought_signature",), url_safe=True)
                 call = p.get("functionCall")
                 text = canonical(call["name"], call.get("args") or {}) if call else "text"
-                if not signed(text, s):
+                if not signed(text, s.replace("-", "+").replace("_", "/")):
                     bad((), "Thought signature is not valid.")
 
     def tool_rules(self, j):
@@ -263,7 +279,7 @@ class Gemini:
                 if "text" in p:
                     texts.append(c.text(p["text"]))
                 elif "inlineData" in p:
-                    images.append(c.image((p["inlineData"]["mimeType"], base64_bytes(p["inlineData"]["data"], ("contents", i)))))
+                    images.append(c.image((p["inlineData"]["mimeType"], base64_bytes(p["inlineData"]["data"], ("contents", i), url_safe=True))))
                 elif "fileData" in p:
                     images.append(c.image((None, p["fileData"]["fileUri"])))
                 elif "functionResponse" in p:

@@ -32,7 +32,7 @@ MESSAGE = {
     "developer": {"role!": str, "content!": TEXTS, "name": str},
     "user": {"role!": str, "content!": Either(str, [USER_PARTS]), "name": str},
     "assistant": {"role!": str, "content": Null(Either(str, [Tagged("type", {
-        "text": PART_TEXT, "refusal": {"type!": str, "refusal!": str}})])), "refusal": Null(str), "name": str,
+        "text": PART_TEXT, "refusal": {"type!": str, "refusal!": str}})])), "refusal": Null(str), "name": str, "annotations": [object],
         "tool_calls": [CALL], "audio": Null({"id!": str}), "function_call": Null({"name!": str, "arguments!": str})},
     "tool": {"role!": str, "content!": TEXTS, "tool_call_id!": Text(longest=40)},
 }
