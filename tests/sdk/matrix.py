@@ -126,7 +126,7 @@ def run(exe, only=(), drivers=(), direct=False):
             cells, trouble = {}, []
             for p in processes:
                 for row, wire in p[1]:
-                    env = {**base, "url": f"{fake.root}/{WIRES[wire]['base']}", "key": PROVIDER_KEY, "fake": fake.root, "rows": [row],
+                    env = {**base, "url": f"{fake.root}/{'azure' if 'azure' in row else WIRES[wire]['base']}", "key": PROVIDER_KEY, "fake": fake.root, "rows": [row],
                            "wires": {wire: {"model": WIRES[wire]["model"], "embedding": WIRES[wire].get("embedding"), "failing": {}}}}
                     r = Runner(env, exe)
                     r.run([p])

@@ -35,7 +35,7 @@ def main():
                 print(f"    the upstream refused: {why}")
     for t in trouble:
         print(t)
-    print(table.text(cells))
+    print(table.text(cells, matrix.SCENARIOS))
     passed = sum(c["result"] == "pass" for c in cells.values())
     failed = sum(c["result"] == "fail" for c in cells.values()) + len(trouble)
     if not (args.only or args.driver or args.direct):

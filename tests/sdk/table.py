@@ -13,9 +13,9 @@ BEGIN, END = "<!-- matrix: written by tests/sdk/run.py -->", "<!-- matrix ends -
 SIGNS = {"pass": "✓", "fail": "✗", "n/a": "–"}
 
 
-def text(cells):
+def text(cells, order):
     """A wide table for a terminal: a line for each row and wire."""
-    scenarios = list(dict.fromkeys(s for _, _, s in cells))
+    scenarios = [s for s in order if any(k[2] == s for k in cells)]
     lines = [" " * 44 + " ".join(f"{s[:6]:>6}" for s in scenarios)]
     for row, wire in dict.fromkeys((r, w) for r, w, _ in cells):
         marks = [SIGNS[cells[row, wire, s]["result"]] if (row, wire, s) in cells else "·" for s in scenarios]

@@ -46,6 +46,8 @@ def result_text(value):
         return result_text(inner) if isinstance(inner, dict) else value
     if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in ("output", "result"):
         return result_text(next(iter(value.values())))
+    if isinstance(value, dict) and set(value) == {"name", "content"}:        # as some clients wrap it for Google
+        return result_text(value["content"])
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 

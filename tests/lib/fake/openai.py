@@ -34,7 +34,7 @@ MESSAGE = {
     "assistant": {"role!": str, "content": Null(Either(str, [Tagged("type", {
         "text": PART_TEXT, "refusal": {"type!": str, "refusal!": str}})])), "refusal": Null(str), "name": str, "annotations": [object],
         "tool_calls": [CALL], "audio": Null({"id!": str}), "function_call": Null({"name!": str, "arguments!": str})},
-    "tool": {"role!": str, "content!": TEXTS, "tool_call_id!": Text(longest=40)},
+    "tool": {"role!": str, "content!": TEXTS, "tool_call_id!": Text(longest=40), "name": str},
 }
 FUNCTION = {"name!": Text(NAME), "description": str, "parameters": object, "strict": Null(bool)}
 TOOL = Tagged("type", {"function": {"type!": str, "function!": FUNCTION}})
