@@ -4,6 +4,7 @@ Each SDK runs in a process of its own (python/*.py, js/*.mjs), all its cells
 side by side, and prints a line of JSON for each cell.
 """
 import base64
+import collections
 import json
 import os
 import pathlib
@@ -144,7 +145,7 @@ def run(exe, only=(), drivers=(), direct=False):
                 trouble.append(f"Lyss: {e}")
             finally:
                 lyss.cleanup()
-        trouble += [f"the upstream got: {v}" for v in fake.violations if not direct]
+        trouble += [f"the upstream got {n} times: {v}" for v, n in collections.Counter(fake.violations).items() if not direct]
         refused = [(e["tag"], e["refused"]) for e in fake.oracle() if e["refused"]]
     for c in cells.values():
         c["refused"] = [why for tag, why in refused if tag == tag_of(c) and not c["scenario"].isdigit()]

@@ -15,8 +15,8 @@ const at = (baseURL) => (apiKey) => ({ baseURL: ENV.url + baseURL, apiKey });
 const tools = Object.fromEntries(TOOLS.map(([name, description, schema]) => [name, tool({ description, inputSchema: jsonSchema(schema) })]));
 const called = (calls) => calls.map((c) => [c.toolName, c.input]);
 
-/* make(apiKey) gives {model(name), embedding(name)}; shows: what the provider's row cannot do, and why. */
-function driver(make, { lacks = {}, overloaded = 503 } = {}) {
+/* make(apiKey) gives {model(name), embedding(name)}; lacks: what the row cannot do, and why; think: how it asks for thoughts. */
+function driver(make, { lacks = {}, overloaded = 503, think = { reasoning: "medium" } } = {}) {
   const sdk = make(ENV.key);
   const ask = (s, model, prompt, more = {}) => generateText({ model: s.model(model), instructions: SYSTEM, prompt, maxRetries: 0, ...more });
   const used = async (c, u) => {
@@ -76,7 +76,7 @@ function driver(make, { lacks = {}, overloaded = 503 } = {}) {
     },
     async thinking(c) {
       c.noThoughts();
-      const first = await roundTrip(c, "thinking-tool", ["weather"], { reasoning: "medium", maxOutputTokens: 30000 });
+      const first = await roundTrip(c, "thinking-tool", ["weather"], { ...think, maxOutputTokens: 30000 });
       if (!lacks.thoughts) same(first.reasoningText, THOUGHTS, "thoughts");
     },
     async embeddings(c) {
@@ -111,7 +111,8 @@ await main({
   "ai + openai": driver((k) => ({ model: openai(k), embedding: openai(k).embeddingModel })),
   "ai + openai, chat": driver((k) => ({ model: openai(k).chat }), { lacks: { thoughts: true, embeddings: "see the row of ai + openai" } }),
   "ai + anthropic": driver((k) => ({ model: createAnthropic(at("/v1")(k)) }), { overloaded: 529 }),
-  "ai + google": driver((k) => ({ model: google(k), embedding: google(k).embeddingModel })),
+  "ai + google": driver((k) => ({ model: google(k), embedding: google(k).embeddingModel }), {
+    think: { providerOptions: { google: { thinkingConfig: { includeThoughts: true, thinkingBudget: 2048 } } } } }),
   "ai + deepseek": driver((k) => ({ model: createDeepSeek(at("/v1")(k)) })),
   "ai + azure": driver((k) => ({ model: azure(k), embedding: azure(k).embeddingModel })),
   "ai + openai-compatible": driver((k) => ({ model: compatible(k), embedding: compatible(k).embeddingModel })),

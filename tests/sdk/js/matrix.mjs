@@ -41,7 +41,7 @@ class Cell {
 
   async oracle() {
     for (const end = Date.now() + 10000; ;) {
-      const seen = await (await fetch(`${ENV.fake}/oracle?tag=${this.tag}`)).json();
+      const seen = await (await fetch(`${ENV.fake}/oracle?tag=${this.tag}`, { headers: { "accept-encoding": "identity" } })).json();
       if (seen.length && seen.every((e) => e.outcome !== "open")) return seen;
       assert.ok(Date.now() < end, `the upstream saw ${JSON.stringify(seen)}`);
       await sleep(30);
