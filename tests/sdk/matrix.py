@@ -28,7 +28,7 @@ WIRES = {
                         embedding="text-embedding-3-small"),
     "openai-responses": dict(provider="openai", base="openai", ops=("responses",), model="gpt-5.4"),
     "anthropic": dict(provider="anthropic", base="anthropic", model="claude-sonnet-4-5"),
-    "gemini": dict(provider="gemini", base="gemini", model="gemini-3-pro-preview", embedding="gemini-embedding-001"),
+    "gemini": dict(provider="google", base="gemini", model="gemini-3-pro-preview", embedding="gemini-embedding-001"),
     "deepseek": dict(provider="deepseek", base="deepseek", model="deepseek-reasoner"),
 }
 # A process: its driver and the rows that it prints.  The second column is the wire it speaks itself.

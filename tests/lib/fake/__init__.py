@@ -65,8 +65,8 @@ class Fake(Upstream):
             a, refused = wire.refusal(e), str(e)
         entry = {"wire": m[1], "path": r.rest, "status": a.status, "tag": a.talk.tag if a.talk else None, "model": r.deployment or r.model,
                  "usage": a.plan.usage if a.plan and not a.plan.error else None, "stream": a.events is not None,
-                 "refused": refused or (json.dumps(a.body)[:400] if a.status >= 400 else None)}
-        if refused and entry["tag"] is None:
+                 "refused": refused or a.refused or (json.dumps(a.body)[:400] if a.status >= 400 else None)}
+        if entry["refused"] and entry["tag"] is None:
             t = re.search(r"tag:([A-Za-z0-9_.-]+)", r.body.decode("utf-8", "replace"))
             entry["tag"] = t and t[1]
         self.log.append((r, entry))

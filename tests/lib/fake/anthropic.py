@@ -131,8 +131,7 @@ class Anthropic:
 
     # rules
     def rules(self, j, counting):
-        if not generation(j["model"])[0]:
-            raise Refused("rule", (), f"model: {j['model']}")
+        self.model_rules(j)
         turns = j["messages"]
         if not turns:
             bad(("messages",), "at least one message is required")
@@ -152,6 +151,10 @@ class Anthropic:
         self.cache_rules(j)
         if not counting:
             self.sampling_rules(j, mode)
+
+    def model_rules(self, j):
+        if not generation(j["model"])[0]:
+            raise Refused("rule", (), f"model: {j['model']}")
 
     def turn_rules(self, i, t, turns):
         at = ("messages", i)

@@ -1,6 +1,10 @@
-"""DeepSeek: the OpenAI wire with thinking in `reasoning_content`, which must come back with tool calls."""
+"""DeepSeek: the OpenAI wire with thinking in `reasoning_content`, which must come back with tool calls.
+
+Below /anthropic it speaks the Anthropic wire, with the same rules.
+"""
 import re
 
+from . import anthropic
 from .openai import CHAT, MESSAGE, TOOL, CHOICE, Chat, error
 from .scenario import THOUGHTS
 from .shape import Enum, Null, Number, Refused, Tagged, Either, dotted
@@ -9,7 +13,8 @@ ASSISTANT = {**MESSAGE["assistant"], "reasoning_content": Null(str), "prefix": b
 ROLES = {
     "system": MESSAGE["system"],
     "user": {"role!": str, "content!": Either(str, [Tagged("type", {"text": {"type!": str, "text!": str}})]), "name": str},
-    "assistant": {k: v for k, v in ASSISTANT.items() if k not in ("audio", "refusal", "function_call")},
+    "assistant": {**{k: v for k, v in ASSISTANT.items() if k not in ("audio", "refusal", "function_call")},
+                  "tool_calls": [{"index": int, "id!": str, "type!": Enum("function"), "function!": {"name!": str, "arguments!": str}}]},
     "tool": MESSAGE["tool"]}
 FIELDS = {
     "model!": Enum("deepseek-chat", "deepseek-reasoner", "deepseek-v4-flash", "deepseek-v4-pro"),
@@ -28,6 +33,43 @@ def thinks(j):
     return mode == "enabled" if mode else j["model"] != "deepseek-chat"
 
 
+class Messages(anthropic.Anthropic):
+    """The Anthropic wire as DeepSeek speaks it: text only, thinks unless it is told not to."""
+    vendor = "deepseek"
+
+    def rules(self, j, counting):
+        if j["model"] not in FIELDS["model!"].values:
+            raise Refused("rule", (), f"model: {j['model']}")
+        named = (j.get("tool_choice") or {}).get("type") == "tool"
+        if self.thinks(j) and named:
+            anthropic.bad(("tool_choice",), "deepseek-reasoner does not support this tool_choice")
+        for i, t in enumerate(j["messages"]):
+            kinds = [b["type"] for b in anthropic.blocks(t["content"])]
+            if {"image", "document"} & set(kinds):
+                anthropic.bad(("messages", i), "only text is supported")
+            if self.thinks(j) and "tool_use" in kinds and "thinking" not in kinds:
+                anthropic.bad(("messages", i), "The `content[].thinking` in the thinking mode must be passed back to the API.")
+        super().rules(j, counting)
+
+    @staticmethod
+    def thinks(j):
+        return thinks(j) or (j.get("thinking") or {}).get("type") == "adaptive"
+
+    def model_rules(self, j):
+        pass
+
+    def sampling_rules(self, j, mode):
+        pass
+
+    def prefill_rules(self, j, last, thinking):
+        pass
+
+    def talk(self, j):
+        t = super().talk(j)
+        t.thinking, t.schema = self.thinks(j), None
+        return t
+
+
 class DeepSeek(Chat):
     shape, reasons, vendor = FIELDS, False, "deepseek"
     finishes = {"stop": "stop", "tool": "tool_calls", "length": "length", "refusal": "content_filter"}
@@ -35,6 +77,22 @@ class DeepSeek(Chat):
     def operation(self, r):
         m = re.fullmatch(r"(?:/v1|/beta)?/(chat/completions|models)", r.rest)
         return m[1] if m else None
+
+    messages = Messages()
+
+    def credential(self, r, keys):
+        return self.messages.credential(r, keys) if r.rest.startswith("/anthropic/") else super().credential(r, keys)
+
+    def answer(self, r):
+        if r.rest.startswith("/anthropic/"):
+            r.rest = r.rest.removeprefix("/anthropic")
+            try:
+                return self.messages.answer(r)
+            except Refused as e:
+                a = self.messages.refusal(e)
+                a.refused = str(e)
+                return a
+        return super().answer(r)
 
     def error(self, name, message=None):
         a = super().error(name, message)
