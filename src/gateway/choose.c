@@ -9,6 +9,8 @@
 #include "gateway/translate.h"
 
 #define TURNS_MAX 4
+/* Without these an answer is still one, if a lesser one; the receipt names what it lacks. */
+#define NEEDS_SOFT (NEED_JSON_SCHEMA | NEED_THINKING)
 
 /* The candidates of the highest tier. */
 struct tier {
@@ -161,9 +163,12 @@ bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons 
             return true;
         if (any)
             continue; /* its places went to others just now; the next look sees that */
-        if (!why->n[REASON_CONTEXT] || ask.any_context)
+        if ((why->n[REASON_JSON_SCHEMA] || why->n[REASON_THINKING]) && (ask.needs & NEEDS_SOFT))
+            ask.needs &= ~(unsigned)NEEDS_SOFT;
+        else if (why->n[REASON_CONTEXT] && !ask.any_context)
+            ask.any_context = true; /* an estimate refuses nobody: the upstream is to judge */
+        else
             return false;
-        ask.any_context = true; /* an estimate refuses nobody: the upstream is to judge */
     }
     return false;
 }
