@@ -22,9 +22,11 @@ static const struct {
 };
 #define TYPES (sizeof types / sizeof *types)
 
+/* An upstream that is overloaded says 503 on the other wires. */
 static int fault_status(const struct fault *f)
 {
-    return f->err == ERR_UPSTREAM_ERROR && strcmp(f->type, OVERLOADED) == 0 ? 529 : f->status;
+    bool over = strcmp(f->type, OVERLOADED) == 0 || f->status == 503;
+    return f->err == ERR_UPSTREAM_ERROR && over ? 529 : f->status;
 }
 
 /* An upstream's own type, where it is one of this dialect's. */

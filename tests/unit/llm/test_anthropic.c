@@ -46,7 +46,7 @@ static void judges_errors(void **state)
         {504, E("timeout_error", "no"), ERR_UPSTREAM_TIMEOUT, 504, 504, 0, "timeout_error"},
         {529, E("overloaded_error", "no"), ERR_UPSTREAM_ERROR, 503, 529, 0, "overloaded_error"},
         {529, "<html>", ERR_UPSTREAM_ERROR, 503, 529, 0, "overloaded_error"},
-        {503, "<html>", ERR_UPSTREAM_ERROR, 503, 503, 0, "api_error"},
+        {503, "<html>", ERR_UPSTREAM_ERROR, 503, 529, 0, "overloaded_error"},
     };
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         struct fault f;
