@@ -75,7 +75,7 @@ static enum err edit_body(struct request *r, const struct choice *c)
         .force_stream = r->force_stream,
         .drop_stream_options = !provider_takes_stream_options(ch->provider, &ch->at),
         .quirks =
-            op_row((enum llm_op)r->op)->dialect == DIALECT_OPENAI ? ch->provider->quirks : NULL,
+            op_row((enum llm_op)r->op)->dialect != DIALECT_GEMINI ? ch->provider->quirks : NULL,
     };
     if (!str_eq(c->upstream, r->plan->body.model) || r->deployment.p)
         plan.upstream_model = c->upstream;

@@ -16,11 +16,13 @@ static enum err gemini_target(const struct endpoint *at, enum llm_op op, struct 
                               bool stream, struct buf *out, struct err_info *info);
 
 /* https://api-docs.deepseek.com: knows max_tokens only; JSON mode without a schema; while thinking,
- * which is its default, it refuses a forced tool. */
+ * which is its default, it refuses a forced tool, and a call in the history without the thought
+ * before it. */
 static const struct quirk deepseek_quirks[] = {
     {QUIRK_RENAME, FIELD_MAX_COMPLETION_TOKENS, FIELD_MAX_TOKENS},
     {QUIRK_NO_JSON_SCHEMA, FIELD_RESPONSE_FORMAT, FIELD_RESPONSE_FORMAT},
     {QUIRK_FORCED_NO_THINK, FIELD_THINKING, FIELD_THINKING},
+    {QUIRK_LOST_NO_THINK, FIELD_MESSAGES, FIELD_MESSAGES},
     {QUIRK_END},
 };
 

@@ -52,6 +52,7 @@ enum quirk_kind {
     QUIRK_NO_JSON_SCHEMA,  /* response_format json_schema becomes json_object, with a receipt */
     QUIRK_FORCED_NO_THINK, /* a forced tool_choice turns thinking off, with a receipt if the caller
                               had asked for thinking */
+    QUIRK_LOST_NO_THINK,   /* so does a call in the history that has lost its thought */
 };
 
 struct quirk {

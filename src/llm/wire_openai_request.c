@@ -150,7 +150,8 @@ static void read_fact(struct openai_request *r, const struct json_doc *d, enum o
             r->needs |= NEED_TOOLS;
         break;
     case FIELD_TOOL_CHOICE:
-        r->forced_tool = object || json_string_is(d, i, STR("required"));
+        r->forced_tool = (object && !type_is(d, i, STR("auto")) && !type_is(d, i, STR("none"))) ||
+                         json_string_is(d, i, STR("required"));
         break;
     case FIELD_RESPONSE_FORMAT:
         r->schema = type_is(d, i, STR("json_schema"));
@@ -279,6 +280,7 @@ struct draft {
     enum openai_field cut[OPENAI_EDITS_MAX];
     unsigned cuts;
     struct str insert; /* members for the front, each with a comma behind it */
+    bool no_thinking;  /* it has been turned off */
 };
 
 static void replace(struct draft *t, uint32_t off, uint32_t end, struct str text)
@@ -401,6 +403,42 @@ static void edit_options(struct draft *t, const struct openai_edit_plan *plan)
         insert(t, STR("\"stream_options\":{\"include_usage\":true},"));
 }
 
+static void no_thinking(struct draft *t)
+{
+    const struct openai_request *r = t->r;
+    const struct openai_member *m = &r->at[FIELD_THINKING];
+    if (t->no_thinking)
+        return;
+    t->no_thinking = true;
+    if (m->end)
+        replace(t, m->value, m->end, STR("{\"type\":\"disabled\"}"));
+    else
+        insert(t, STR("\"thinking\":{\"type\":\"disabled\"},"));
+    if (r->thinks)
+        receipt(t, "thinking");
+}
+
+/* Is there an assistant's turn with calls, and without the thought that led to them? Read only
+ * where a name in the text says that there may be one. */
+static bool lost_thought(const struct openai_request *r)
+{
+    const struct openai_member *m = &r->at[FIELD_MESSAGES];
+    struct str text = str_make(r->body.p + m->value, m->end - m->value);
+    struct json_doc d;
+    if (!m->end || str_find(text, STR("\"tool_calls\"")) < 0 || json_parse(&d, text, NULL))
+        return false;
+    uint32_t all = json_root(&d);
+    for (uint32_t i = json_child(&d, all); i != JSON_NONE; i = json_sibling(&d, all, i)) {
+        uint32_t list = json_get(&d, i, STR("tool_calls"));
+        if (!json_is(&d, list, JSON_ARRAY) || json_child(&d, list) == JSON_NONE)
+            continue;
+        uint32_t thought = json_get(&d, i, STR("reasoning_content"));
+        if (!json_is(&d, thought, JSON_STRING) || json_string_is(&d, thought, STR_NULL))
+            return true;
+    }
+    return false;
+}
+
 static void edit_quirk(struct draft *t, const struct quirk *q)
 {
     const struct openai_request *r = t->r;
@@ -430,15 +468,12 @@ static void edit_quirk(struct draft *t, const struct quirk *q)
         }
         break;
     case QUIRK_FORCED_NO_THINK:
-        if (!r->forced_tool)
-            break;
-        m = &r->at[FIELD_THINKING];
-        if (m->end)
-            replace(t, m->value, m->end, STR("{\"type\":\"disabled\"}"));
-        else
-            insert(t, STR("\"thinking\":{\"type\":\"disabled\"},"));
-        if (r->thinks)
-            receipt(t, "thinking");
+        if (r->forced_tool)
+            no_thinking(t);
+        break;
+    case QUIRK_LOST_NO_THINK:
+        if (lost_thought(r))
+            no_thinking(t);
         break;
     case QUIRK_END:
         break;
