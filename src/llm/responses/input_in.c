@@ -368,7 +368,7 @@ static enum err refuse_reference(struct responses_in *in, uint32_t item)
 {
     struct str id;
     enum err e = responses_in_string(in, item, STR("id"), true, &id);
-    if (e)
+    if (e || str_starts(id, STR("rs_"))) /* a thought can be done without */
         return e;
     responses_in_push(in, ".id");
     return responses_in_bad(in, json_get(in->d, item, STR("id")),
@@ -395,7 +395,7 @@ static const struct item_row {
     {STR("function_call"), read_call, NULL},
     {STR("function_call_output"), read_output, NULL},
     {STR("reasoning"), read_reasoning, NULL},
-    {STR("item_reference"), refuse_reference, NULL},
+    {STR("item_reference"), refuse_reference, "input.item_reference"},
     {STR("compaction"), refuse_compaction, NULL},
     {STR("custom_tool_call"), read_call, "input.custom_tool_call"},
     {STR("custom_tool_call_output"), read_output, "input.custom_tool_call_output"},
