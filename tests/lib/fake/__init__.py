@@ -40,7 +40,7 @@ class Fake(Upstream):
     def base(self, wire):
         """The base URL to give a channel of that wire."""
         return self.root + {"openai": "/openai/v1", "compatible": "/compatible/v1", "azure": "/azure", "deepseek": "/deepseek",
-                            "anthropic": "/anthropic", "gemini": "/gemini/v1beta"}[wire]
+                            "anthropic": "/anthropic", "gemini": "/gemini"}[wire]
 
     def oracle(self, tag=None):
         """What is known of the requests with that tag, in order of arrival."""

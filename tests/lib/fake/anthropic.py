@@ -292,7 +292,7 @@ class Anthropic:
     def talk(self, j):
         c, t = Counter(), Talk(j["model"], stream=bool(j.get("stream")))
         for b in blocks(j.get("system") or []):
-            c.text(b["text"])
+            t.system += c.text(b["text"])
         for i, turn in enumerate(j["messages"]):
             if turn["role"] == "assistant":
                 t.results = []

@@ -19,7 +19,7 @@ ROLES = {
 FIELDS = {
     "model!": Enum("deepseek-chat", "deepseek-reasoner", "deepseek-v4-flash", "deepseek-v4-pro"),
     "messages!": [Tagged("role", ROLES)],
-    "thinking": Null({"type!": Enum("enabled", "disabled")}), "reasoning_effort": Null(Enum("low", "medium", "high", "xhigh", "max")),
+    "thinking": Null({"type!": Enum("enabled", "disabled")}), "reasoning_effort": Null(Enum("minimal", "low", "medium", "high", "xhigh", "max")),
     "max_tokens": Null(Number(1, 393216, whole=True)), "response_format": Null({"type!": Enum("text", "json_object")}),
     "stop": CHAT["stop"], "stream": Null(bool), "stream_options": Null({"include_usage": bool}),
     "temperature": Null(Number(0, 2)), "top_p": Null(Number(0, 1)), "tools": Null([TOOL]), "tool_choice": Null(CHOICE),

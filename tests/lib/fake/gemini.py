@@ -269,7 +269,7 @@ class Gemini:
     def talk(self, j, model):
         c, t = Counter(), Talk(model)
         for p in (j.get("systemInstruction") or {}).get("parts") or []:
-            c.text(p["text"])
+            t.system += c.text(p["text"])
         for i, content in enumerate(j.get("contents") or []):
             if content.get("role") == "model":
                 t.results = []

@@ -278,6 +278,8 @@ class Chat:
                 c.text(result_text(x) if m["role"] == "tool" else x)
             if m["role"] == "tool":
                 t.results.append(result_text("".join(texts)))
+            elif m["role"] in ("system", "developer"):
+                t.system += " ".join(texts)
             elif m["role"] == "user":
                 t.prompt, t.results = " ".join(texts), []
                 t.images = [c.image(data_url(p["image_url"]["url"], ("messages", i))) for p in parts if p["type"] == "image_url"]

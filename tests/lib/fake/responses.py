@@ -108,7 +108,7 @@ def rules(j):
 
 def read(j):
     c, t = Counter(), Talk(j["model"], stream=bool(j.get("stream")))
-    c.text(j.get("instructions") or "")
+    t.system = c.text(j.get("instructions") or "")
     items = j["input"] if isinstance(j["input"], list) else [{"role": "user", "content": j["input"]}]
     for i, item in enumerate(items):
         kind = item.get("type", "message")
@@ -120,7 +120,9 @@ def read(j):
         elif kind == "message":
             parts = [{"type": "input_text", "text": item["content"]}] if isinstance(item["content"], str) else item["content"]
             texts = [c.text(p["text"]) for p in parts if p["type"] == "input_text"]
-            if item["role"] == "user":
+            if item["role"] != "user":
+                t.system += " ".join(texts)
+            else:
                 t.prompt, t.results = " ".join(texts), []
                 t.images = [c.image(data_url(p["image_url"], ("input", i))) for p in parts if p["type"] == "input_image"]
     t.words, t.tag = c.words, tag_of(t.prompt)

@@ -50,7 +50,7 @@ class Talk:
     schema: dict = None              # structured output; {} is any JSON object
     thinking: bool = False           # thoughts are shown
     words: int = 0                   # tokens of the prompt
-    limit: int = None
+    system: str = ""
     stream: bool = False
     tag: str = None
 
@@ -100,6 +100,15 @@ def instance(schema, depth=0):
     return {"integer": 21, "number": 21.5, "boolean": True, "null": None}.get(kind, "Paris")
 
 
+def instructed(talk):
+    """The schema that the instructions hold in words, as clients write it for models without such a mode."""
+    m = re.search(r"[Ss]chema[^{]{0,40}(\{.*\})", f"{talk.system}\n{talk.prompt}", re.S)
+    try:
+        return json.loads(m[1].split("\n")[0]) if m else None
+    except ValueError:
+        return None
+
+
 def plan(talk):
     m = re.search(r"scenario:([a-z0-9-]+)", talk.prompt)
     name = m[1] if m else "text"
@@ -118,7 +127,8 @@ def plan(talk):
         chosen = (tools * 2)[:2] if name == "parallel" and not talk.one_tool else tools[:1]
         p.calls = [(n, {} if name == "empty" else instance(schema)) for n, schema in chosen]
         p.finish = "tool"
-    elif talk.schema is not None:
+    elif talk.schema is not None or instructed(talk):
+        talk.schema = talk.schema or instructed(talk)
         whole = json.dumps(instance(talk.schema) if talk.schema else {"city": "Paris"})
         p.text = [whole[i:i + 7] for i in range(0, len(whole), 7)]
     elif talk.results:
