@@ -29,7 +29,7 @@ WIRES = {
     "openai-responses": dict(provider="openai", base="openai", ops=("responses",), model="gpt-5.4"),
     "anthropic": dict(provider="anthropic", base="anthropic", model="claude-sonnet-4-5"),
     "gemini": dict(provider="google", base="gemini", model="gemini-3-pro-preview", embedding="gemini-embedding-001"),
-    "deepseek": dict(provider="deepseek", base="deepseek", model="deepseek-reasoner"),
+    "deepseek": dict(provider="deepseek", base="deepseek", model="deepseek-v4-pro"),
 }
 # A process: its driver and the rows that it prints.  The second column is the wire it speaks itself.
 PROCESSES = [

@@ -8,11 +8,15 @@ from lib.lyss import Lyss
 from lib.upstream import PIECES, Upstream
 from packages import CACHE
 
+STATUSES = (400, 401, 402, 403, 404, 422, 429, 500, 503)
+
 
 def run(exe):
     """(passed, failed)"""
     with Upstream() as u, Lyss() as l:
-        l.channel("main", u.url, "text", "tools-*", "err-*", "slow", "cut", args=("--op", "chat", "--op", "completions", "--op", "embeddings", "--op", "responses"))
+        l.channel("main", u.url, "text", "tools-*", "slow", args=("--op", "chat", "--op", "completions", "--op", "embeddings", "--op", "responses"))
+        for name in ("cut", "err-429-after-7", *(f"{how}-err-{s}" for s in STATUSES for how in ("whole", "stream"))):
+            l.channel(name, u.url, name)                     # what fails once is put aside: each has a channel of its own
         out = json.loads(l.cli("key", "add", "narrow", "--models", "text", "--data", l.data, "--json").stdout)
         narrow = out.get("api_key") or out.get("key") or out.get("secret")
         l.secrets.append(narrow)

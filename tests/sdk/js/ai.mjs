@@ -15,13 +15,14 @@ const at = (baseURL) => (apiKey) => ({ baseURL: ENV.url + baseURL, apiKey });
 const tools = Object.fromEntries(TOOLS.map(([name, description, schema]) => [name, tool({ description, inputSchema: jsonSchema(schema) })]));
 const called = (calls) => calls.map((c) => [c.toolName, c.input]);
 
-/* make(apiKey) gives {model(name), embedding(name)}; lacks: what the row cannot do, and why; think: how it asks for thoughts. */
-function driver(make, { lacks = {}, overloaded = 503, chatty = false, think = { reasoning: "medium" } } = {}) {
+/* make(apiKey) gives {model(name), embedding(name)}; lacks: what the row cannot do, and why; think: how it asks for thoughts;
+ * summary: it can ask Responses for a summary of them; cache: it reads how many tokens came from a cache. */
+function driver(make, { lacks = {}, overloaded = 503, summary = true, cache = () => true, think = { reasoning: "medium" } } = {}) {
   const sdk = make(ENV.key);
   const ask = (s, model, prompt, more = {}) => generateText({ model: s.model(model), instructions: SYSTEM, prompt, maxRetries: 0, ...more });
   const used = async (c, u) => {
     same(u.totalTokens, u.inputTokens + u.outputTokens, "total");
-    await c.usage(u.inputTokens, u.outputTokens, u.inputTokenDetails.cacheReadTokens, undefined);
+    await c.usage(u.inputTokens, u.outputTokens, cache(c) ? u.inputTokenDetails.cacheReadTokens : undefined);
   };
   const failing = (name, status, check = () => true) => (c) => rejects(() => ask(sdk, c.failing, c.prompt(`error-${name}`)), APICallError,
     (e) => e.statusCode === status && check(e));
@@ -77,7 +78,7 @@ function driver(make, { lacks = {}, overloaded = 503, chatty = false, think = { 
     async thinking(c) {
       c.noThoughts();
       const first = await roundTrip(c, "thinking-tool", ["weather"], { ...think, maxOutputTokens: 30000 });
-      if (!lacks.thoughts && !(c.wire === "openai-responses" && chatty)) same(first.reasoningText, THOUGHTS, "thoughts");
+      if (!lacks.thoughts && (summary || c.wire !== "openai-responses")) same(first.reasoningText, THOUGHTS, "thoughts");
     },
     async embeddings(c) {
       if (!sdk.embedding) throw new NotApplicable(lacks.embeddings ?? "this provider of ai has no embeddings");
@@ -107,13 +108,16 @@ const azure = (key) => createAzure(at("/openai/v1")(key));
 const google = (key) => createGoogleGenerativeAI(at("/v1beta")(key));
 const compatible = (key) => createOpenAICompatible({ name: "lyss", supportsStructuredOutputs: true, includeUsage: true, ...at("/v1")(key) });
 
+const thoughtful = { openai: { forceReasoning: true, reasoningEffort: "medium", reasoningSummary: "auto", store: false,
+  include: ["reasoning.encrypted_content"] } };
 await main({
-  "ai + openai": driver((k) => ({ model: openai(k), embedding: openai(k).embeddingModel })),
+  "ai + openai": driver((k) => ({ model: openai(k), embedding: openai(k).embeddingModel }), { think: { providerOptions: thoughtful } }),
   "ai + openai, chat": driver((k) => ({ model: openai(k).chat }), { lacks: { thoughts: true, embeddings: "see the row of ai + openai" } }),
   "ai + anthropic": driver((k) => ({ model: createAnthropic(at("/v1")(k)) }), { overloaded: 529 }),
   "ai + google": driver((k) => ({ model: google(k), embedding: google(k).embeddingModel }), {
     think: { providerOptions: { google: { thinkingConfig: { includeThoughts: true, thinkingBudget: 2048 } } } } }),
-  "ai + deepseek": driver((k) => ({ model: createDeepSeek(at("/v1")(k)) })),
-  "ai + azure": driver((k) => ({ model: azure(k), embedding: azure(k).embeddingModel })),
-  "ai + openai-compatible": driver((k) => ({ model: compatible(k), embedding: compatible(k).embeddingModel })),
+  "ai + deepseek": driver((k) => ({ model: createDeepSeek(at("/v1")(k)) }), { summary: false, cache: (c) => c.wire === "deepseek" }),
+  "ai + azure": driver((k) => ({ model: azure(k), embedding: azure(k).embeddingModel }), {
+    think: { providerOptions: { ...thoughtful, azure: thoughtful.openai } } }),
+  "ai + openai-compatible": driver((k) => ({ model: compatible(k), embedding: compatible(k).embeddingModel }), { summary: false }),
 });

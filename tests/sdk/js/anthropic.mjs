@@ -55,6 +55,7 @@ const driver = {
   },
   async parallel(c) { await roundTrip(c, "parallel", ["weather", "clock"]); },
   async structured(c) {
+    c.noSchemas();
     const r = await ask(sdk, c.model, c.prompt(), { system: SYSTEM, output_config: { format: { type: "json_schema", schema: WEATHER } } });
     same(JSON.parse(textOf(r)), { city: "Paris" }, "object");
   },

@@ -87,7 +87,7 @@ const classes = { 400: [OpenAI.BadRequestError, 400], 404: [OpenAI.NotFoundError
   401: [OpenAI.InternalServerError, 502], 402: [OpenAI.InternalServerError, 502], 403: [OpenAI.InternalServerError, 502] };
 for (const [status, [kind, seen]] of Object.entries(classes)) for (const stream of [false, true]) {
   test(`an upstream's ${status}${stream ? ", streamed" : ""}`, async () => {
-    await assert.rejects(sdk.chat.completions.create({ model: `err-${status}`, messages, stream }), (e) => {
+    await assert.rejects(sdk.chat.completions.create({ model: `${stream ? "stream" : "whole"}-err-${status}`, messages, stream }), (e) => {
       assert.ok(e instanceof kind, `${e}`);
       assert.equal(e.status, seen);
       if (seen === 502) assert.equal(e.code, "provider_credential_error");

@@ -81,6 +81,8 @@ class Messages:
         await self.round_trip(cell, "parallel", ["weather", "clock"])
 
     async def structured(self, cell):
+        if cell.wire == "deepseek":
+            raise NotApplicable("DeepSeek's Messages API has no JSON output")
         r = await self.sdk.messages.create(model=cell.model, max_tokens=300, system=SYSTEM,
                                            messages=[{"role": "user", "content": cell.prompt()}],
                                            output_config={"format": {"type": "json_schema", "schema": WEATHER}})
