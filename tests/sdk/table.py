@@ -4,11 +4,13 @@ The document says exactly what a run has shown, so it is rewritten only by a
 run that was complete and had no failure, and a run fails where the committed
 table claims a cell that this run did not pass.
 """
+import json
 import os
 import pathlib
 import re
 
-DOC = pathlib.Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+DOC = TESTS.parent / "docs" / "compatibility.md"
 BEGIN, END = "<!-- matrix: written by tests/sdk/run.py -->", "<!-- matrix ends -->"
 SIGNS = {"pass": "✓", "fail": "✗", "n/a": "–"}
 
@@ -23,9 +25,17 @@ def text(cells, order):
     return "\n".join(lines)
 
 
+def versions():
+    """What the tests install, as pinned."""
+    wanted = re.findall(r"^(openai|anthropic|google-genai)==(\S+)", (TESTS / "requirements.txt").read_text(), re.M)
+    packages = json.loads((TESTS / "sdk/js/package.json").read_text())["dependencies"]
+    return ", ".join([f"{n} {v} (Python)" for n, v in sorted(wanted)] +
+                     [f"{n} {v}" for n, v in sorted(packages.items()) if n not in ("typescript", "zod")])
+
+
 def markdown(cells, rows, wires, scenarios):
-    """One table for each client, one footnote for each reason why a cell does not apply."""
-    notes, out = {}, []
+    """The versions, one table for each client, one note for each reason why a cell does not apply."""
+    notes, out = {}, [f"Versions: {versions()}.", ""]
     for row in rows:
         out += [f"### {row}", "", "| upstream wire | " + " | ".join(scenarios) + " |", "|---|" + "---|" * len(scenarios)]
         for wire in wires:
@@ -38,7 +48,7 @@ def markdown(cells, rows, wires, scenarios):
                 marks.append(mark)
             out.append(f"| {wire} | " + " | ".join(marks) + " |")
         out.append("")
-    out += [f"{n}. {why[:1].upper() + why[1:]}." for why, n in notes.items()]
+    out += [f"{n}. {why[0].upper() + why[1:]}." for why, n in notes.items()]
     return "\n".join(out)
 
 
@@ -57,9 +67,9 @@ def claims(document):
     return found
 
 
-def publish(cells, rows, wires, scenarios):
+def publish(cells, rows, wires, scenarios, doc=DOC):
     """Writes the table; the lies that it found, if any."""
-    old = DOC.read_text()
+    old = doc.read_text()
     shown = {k for k, c in cells.items() if c["result"] == "pass"}
     bad = [f"docs/compatibility.md claims what this run did not show: {' | '.join(k)}" for k in sorted(claims(old) - shown)]
     missing = [(r, w, s) for r in rows for w in wires for s in scenarios if (r, w, s) not in cells]
@@ -72,6 +82,6 @@ def publish(cells, rows, wires, scenarios):
     if new != old:
         if os.environ.get("CI"):
             return ["docs/compatibility.md says less than this run has shown: run tests/run.py sdk and commit it"]
-        DOC.write_text(new)
+        doc.write_text(new)
         print("wrote docs/compatibility.md")
     return []

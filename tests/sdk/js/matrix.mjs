@@ -58,7 +58,7 @@ class Cell {
 
   async letGo() { assert.equal((await this.oracle()).at(-1).outcome, "gone", "the upstream wrote to the end"); }
 
-  noImages() { if (this.wire === "deepseek") throw new NotApplicable("DeepSeek takes text only"); }
+  noImages() { if (this.wire === "deepseek") throw new NotApplicable("deepseek-v4-pro takes text only"); }
   noSchemas() { if (this.wire === "deepseek") throw new NotApplicable("DeepSeek's Messages API has no JSON output"); }
   noThoughts() { if (this.wire === "openai-chat") throw new NotApplicable("chat completions of OpenAI do not show thoughts"); }
   noEmbeddings() { if (!this.embedding) throw new NotApplicable("the provider has no embeddings"); }

@@ -90,7 +90,7 @@ class Messages:
 
     async def image(self, cell):
         if cell.wire == "deepseek":
-            raise NotApplicable("DeepSeek takes text only")
+            raise NotApplicable("deepseek-v4-pro takes text only")
         r = await self.sdk.messages.create(model=cell.model, max_tokens=300, messages=[{"role": "user", "content": [
             {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": base64.b64encode(PNG).decode()}},
             {"type": "text", "text": cell.prompt()}]}])

@@ -99,7 +99,7 @@ class Generate:
 
     async def image(self, cell):
         if cell.wire == "deepseek":
-            raise NotApplicable("DeepSeek takes text only")
+            raise NotApplicable("deepseek-v4-pro takes text only")
         r = await self.sdk.models.generate_content(model=cell.model, contents=[
             types.Content(role="user", parts=[types.Part(text=cell.prompt()), types.Part.from_bytes(data=PNG, mime_type="image/png")])])
         same(r.text, SEEN, "text")

@@ -130,7 +130,7 @@ class Chat(Errors):
 
     async def image(self, cell):
         if cell.wire == "deepseek":
-            raise NotApplicable("DeepSeek takes text only")
+            raise NotApplicable("deepseek-v4-pro takes text only")
         r = await self.sdk.chat.completions.create(model=cell.model, messages=[{"role": "user", "content": [
             {"type": "text", "text": cell.prompt()}, {"type": "image_url", "image_url": {"url": IMAGE_URL}}]}])
         same(r.choices[0].message.content, SEEN, "text")
@@ -228,7 +228,7 @@ class Responses(Errors):
 
     async def image(self, cell):
         if cell.wire == "deepseek":
-            raise NotApplicable("DeepSeek takes text only")
+            raise NotApplicable("deepseek-v4-pro takes text only")
         r = await self.sdk.responses.create(model=cell.model, input=[{"role": "user", "content": [
             {"type": "input_text", "text": cell.prompt()}, {"type": "input_image", "image_url": IMAGE_URL, "detail": "auto"}]}])
         same(r.output_text, SEEN, "text")
