@@ -138,19 +138,16 @@ static void put_call(struct request_out *o, const struct part *p)
     json_close_object(&o->w);
 }
 
-/* A reasoning item must be followed by what came of it, in the same answer. */
-static bool has_outcome(const struct part *p)
+static bool is_outcome(const struct part *p)
 {
-    for (p = p->next; p; p = p->next)
-        if (p->type == PART_TOOL_USE || (p->type == PART_TEXT && p->text.n))
-            return true;
-    return false;
+    return p->type == PART_TOOL_USE || (p->type == PART_TEXT && p->text.n);
 }
 
-static void put_reasoning(struct request_out *o, const struct part *p)
+/* A reasoning item must be followed by what came of it, in the same answer. */
+static void put_reasoning(struct request_out *o, const struct part *p, bool has_outcome)
 {
     struct str sealed = p->data.n ? p->data : p->signature;
-    if (p->issuer != ISSUER_OPENAI || !sealed.n || !has_outcome(p))
+    if (p->issuer != ISSUER_OPENAI || !sealed.n || !has_outcome)
         return;
     struct str id = p->id;
     if (!id.n) /* the form wants one; nothing is looked up by it */
@@ -194,9 +191,13 @@ static const struct part *put_asked(struct request_out *o, const struct part *p)
 
 static void put_turn(struct request_out *o, const struct turn *t)
 {
+    size_t outcomes = 0; /* that are still to come */
     if (t->name.n)
         receipt_add(o->receipt, "name");
+    for (const struct part *p = t->parts; p; p = p->next)
+        outcomes += is_outcome(p);
     for (const struct part *p = t->parts; p; p = p->next) {
+        outcomes -= is_outcome(p);
         if (t->role == ROLE_USER && p->type != PART_TOOL_RESULT)
             p = put_asked(o, p);
         else if (p->type == PART_TOOL_RESULT)
@@ -204,7 +205,7 @@ static void put_turn(struct request_out *o, const struct turn *t)
         else if (p->type == PART_TOOL_USE)
             put_call(o, p);
         else if (p->type == PART_REASONING)
-            put_reasoning(o, p);
+            put_reasoning(o, p, outcomes > 0);
         else
             put_said(o, p);
     }

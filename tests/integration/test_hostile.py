@@ -1,0 +1,43 @@
+"""Callers and upstreams who mean harm: what they send costs in proportion, teaches nothing it should
+not, and is never taken for more than it is."""
+import json
+
+import pytest
+from lib.lyss import chat_body
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def one():
+    """A gateway of one worker: what holds it up holds everybody up."""
+    from lib.lyss import Lyss
+    from lib.upstream import Upstream
+    with Upstream() as up, Lyss(env={"LYSS_WORKERS": "1"}) as l:
+        l.up = up
+        l.channel("chat", up.url, "c-*", args=("--op", "chat"))
+        l.channel("responses", up.url, "r-*", args=("--op", "responses"))
+        l.caught_up()
+        yield l
+        assert up.violations == []
+
+
+def test_the_first_long_request_of_a_worker_is_translated(fresh, up, name):
+    m = name()
+    own = fresh(env={"LYSS_WORKERS": "1"})
+    own.channel("chat", up.url, "m-*")
+    own.caught_up()
+    r = own.post("/v1/messages", {"model": m, "max_tokens": 5, "messages": [{"role": "user", "content": "x" * 2 * MIB}]})
+    assert r.status == 200, r
+    assert len(up.of(m)[0].json["messages"][0]["content"]) == 2 * MIB
+
+
+def test_thoughts_without_an_outcome_cost_no_more_than_their_length(one):
+    thought = {"type": "reasoning.encrypted", "data": "x", "format": "openai"}
+    body = {"model": "r-thoughts", "messages": [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": None, "reasoning_details": [thought] * 100000},
+        {"role": "user", "content": "y"}]}
+    r = one.post("/v1/chat/completions", body)      # in the square of their number it would take minutes
+    assert r.status == 200, r
+    assert len(one.up.of("r-thoughts")[0].json["input"]) == 2
