@@ -56,7 +56,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     arena_init(&a, (size_t)64 << 20);
     buf_init(&out, (size_t)1 << 20);
     err_info_init(&info);
-    enum err e = gemini_schema_write(str_make(exact, size), size & 1, &a, &out, &info);
+    size_t steps = 0;
+    enum err e = gemini_schema_write(str_make(exact, size), size & 1, &steps, &a, &out, &info);
     must(e == ERR_OK || (e == ERR_INVALID && info.text[0]) || e == ERR_NOMEM);
     must(!buf_failed(&out) && out.n <= GEMINI_SCHEMA_MAX && (!e || !out.n));
     if (out.n) {

@@ -9,7 +9,7 @@
 
 /* A result nested deeper stays text: it stands in a few levels more. */
 #define RESULT_DEPTH 48
-#define ORDER_MAX    ((size_t)1 << 18)
+#define ORDER_MAX    ((size_t)1 << 14)
 #define NO_SIGNATURE STR("skip_thought_signature_validator")
 
 struct ctx {

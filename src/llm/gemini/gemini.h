@@ -18,11 +18,12 @@
 
 /* Appends a raw JSON schema as Gemini's Schema (a part of OpenAPI 3.0): references inlined, allOf
  * flattened, null unions made nullable, what it does not know left out.  params: of a function's
- * parameters: an object without members writes nothing at all.
- * ERR_INVALID: not a schema, or longer than GEMINI_SCHEMA_MAX when written out; ERR_NOMEM. Uses
- * the thread's json_parse tape. */
-enum err gemini_schema_write(struct str schema, bool params, struct arena *a, struct buf *out,
-                             struct err_info *info) MUST_CHECK;
+ * parameters: an object without members writes nothing at all.  steps: what the schemas of a
+ * request took so far, 0 at first: they share a bound.
+ * ERR_INVALID: not a schema, longer than GEMINI_SCHEMA_MAX when written out, or too much to look
+ * at; ERR_NOMEM. Uses the thread's json_parse tape. */
+enum err gemini_schema_write(struct str schema, bool params, size_t *steps, struct arena *a,
+                             struct buf *out, struct err_info *info) MUST_CHECK;
 /* Of an object without members? Uses the thread's json_parse tape. */
 bool gemini_schema_is_empty(struct str schema, struct arena *a);
 /* The reverse: Gemini's Schema as raw JSON schema, in the arena; STR_NULL once that is latched. */

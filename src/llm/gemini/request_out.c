@@ -13,6 +13,7 @@ struct ctx {
     struct arena *a;
     struct receipt *receipt;
     struct err_info *info;
+    size_t *steps; /* that schemas took */
 };
 
 /* A name that the caller chose, in a header: only of plain characters. */
@@ -62,7 +63,7 @@ static enum err put_declaration(const struct ctx *c, const struct tool *t)
         put_raw(c, STR("parametersJsonSchema"), t->schema);
     buf_init(&b, GEMINI_SCHEMA_MAX + 1);
     if (!native && t->schema.n)
-        e = gemini_schema_write(t->schema, true, c->a, &b, c->info);
+        e = gemini_schema_write(t->schema, true, c->steps, c->a, &b, c->info);
     if (!e && buf_failed(&b))
         e = ERR_NOMEM;
     if (!e)
@@ -214,7 +215,7 @@ static enum err put_format(const struct ctx *c)
     }
     struct buf b;
     buf_init(&b, GEMINI_SCHEMA_MAX + 1);
-    enum err e = gemini_schema_write(r->schema, false, c->a, &b, c->info);
+    enum err e = gemini_schema_write(r->schema, false, c->steps, c->a, &b, c->info);
     if (!e && buf_failed(&b))
         e = ERR_NOMEM;
     if (!e) {
@@ -357,7 +358,8 @@ enum err gemini_write_request(struct neutral_request *r, const struct target *t,
 {
     neutral_plain(r, a);
     struct json_writer w;
-    const struct ctx c = {&w, r, t->caps, a, receipt, info};
+    size_t steps = 0;
+    const struct ctx c = {&w, r, t->caps, a, receipt, info, &steps};
     (void)link;
     neutral_merge(r);
     neutral_link(r);
@@ -386,7 +388,8 @@ enum err gemini_write_count(struct neutral_request *r, const struct target *t, s
                             struct err_info *info)
 {
     struct json_writer w;
-    const struct ctx c = {&w, r, t->caps, a, receipt, info};
+    size_t steps = 0;
+    const struct ctx c = {&w, r, t->caps, a, receipt, info, &steps};
     bool more = r->system || r->tools;
     (void)link;
     neutral_merge(r);

@@ -11,10 +11,12 @@
 
 #define PARTS_MAX 16
 #define CHAIN_MAX 64
-/* What may be looked at, in members: a lookup passes the members before it, a node is asked for
- * each keyword in turn. */
-#define STEPS_MAX  400000
-#define NODE_STEPS 8
+/* What may be looked at for all schemas of a request, in members: a lookup passes the members
+ * before it, a node is asked for each keyword in turn. References make a short schema long to write
+ * out, so that many of them share what one may take, and a little for their own length. */
+#define STEPS_MAX      400000
+#define STEPS_PER_BYTE 2
+#define NODE_STEPS     8
 
 enum { T_STRING = 1, T_NUMBER = 2, T_INTEGER = 4, T_BOOLEAN = 8, T_ARRAY = 16, T_OBJECT = 32 };
 #define T_NULL 64
@@ -35,7 +37,8 @@ struct ctx {
     struct json_writer w;
     struct arena *a;
     uint32_t chain[CHAIN_MAX]; /* targets of references that are being written out */
-    unsigned chain_n, steps;
+    unsigned chain_n;
+    size_t *steps; /* taken */
 };
 
 struct node {
@@ -46,9 +49,9 @@ struct node {
 
 static bool spend(struct ctx *c, unsigned steps)
 {
-    if (c->steps <= STEPS_MAX)
-        c->steps += steps < STEPS_MAX ? steps : STEPS_MAX;
-    return c->steps > STEPS_MAX || c->w.out->n > GEMINI_SCHEMA_MAX || buf_failed(c->w.out);
+    if (*c->steps <= STEPS_MAX)
+        *c->steps += steps;
+    return *c->steps > STEPS_MAX || c->w.out->n > GEMINI_SCHEMA_MAX || buf_failed(c->w.out);
 }
 
 static bool spent(struct ctx *c)
@@ -529,14 +532,16 @@ bool gemini_schema_is_empty(struct str schema, struct arena *a)
     if (e)
         return false;
     buf_init(&none, 1);
-    struct ctx c = {.d = &d, .a = a, .chain = {json_root(&d)}, .chain_n = 1, .w.out = &none};
+    size_t steps = 0;
+    struct ctx c = {
+        .d = &d, .a = a, .chain = {json_root(&d)}, .chain_n = 1, .steps = &steps, .w.out = &none};
     bool empty = is_empty_object(&c, json_root(&d));
     buf_release(&none);
     return empty;
 }
 
-enum err gemini_schema_write(struct str schema, bool params, struct arena *a, struct buf *out,
-                             struct err_info *info)
+enum err gemini_schema_write(struct str schema, bool params, size_t *steps, struct arena *a,
+                             struct buf *out, struct err_info *info)
 {
     struct json_doc d;
     struct buf b;
@@ -546,13 +551,15 @@ enum err gemini_schema_write(struct str schema, bool params, struct arena *a, st
     if (e || !json_is(&d, json_root(&d), JSON_OBJECT))
         return err_set(info, ERR_INVALID, "a schema must be a JSON object");
     buf_init(&b, GEMINI_SCHEMA_MAX * 2 + schema.n * 6);
-    struct ctx c = {.d = &d, .a = a, .chain = {json_root(&d)}, .chain_n = 1};
+    size_t own = schema.n * STEPS_PER_BYTE;
+    *steps = *steps > own ? *steps - own : 0;
+    struct ctx c = {.d = &d, .a = a, .chain = {json_root(&d)}, .chain_n = 1, .steps = steps};
     json_writer_init(&c.w, &b);
     if (!params || !is_empty_object(&c, json_root(&d)))
         put_node(&c, json_root(&d));
     if (arena_failed(a) || buf_failed(&b))
         e = ERR_NOMEM;
-    else if (c.steps > STEPS_MAX || b.n > GEMINI_SCHEMA_MAX)
+    else if (*steps > STEPS_MAX || b.n > GEMINI_SCHEMA_MAX)
         e = err_set(info, ERR_INVALID, "the schema is too large with its references written out");
     else
         buf_str(out, buf_view(&b));

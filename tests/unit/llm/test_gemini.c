@@ -106,10 +106,45 @@ static void a_signature_is_bytes_in_base64(void **state)
     arena_release(&a);
 }
 
+/* References make a short schema long to look at: a request full of such is refused before long,
+ * one full of plain ones is not. */
+static void schemas_share_their_steps(void **state)
+{
+    struct arena a;
+    struct buf in, out;
+    size_t steps = 0;
+    enum err e = ERR_OK;
+    unsigned n = 0;
+    arena_init(&a, 1 << 20);
+    buf_init(&in, 1 << 20);
+    buf_init(&out, 64 << 20);
+    buf_lit(&in, "{\"$defs\":{\"E\":{\"type\":\"integer\",\"enum\":[0");
+    for (int i = 1; i < 1000; i++)
+        buf_printf(&in, ",%d", i);
+    buf_lit(&in, "]}},\"type\":\"object\",\"properties\":{\"p\":{\"$ref\":\"#/$defs/E\"}");
+    for (int i = 0; i < 200; i++)
+        buf_printf(&in, ",\"p%d\":{\"$ref\":\"#/$defs/E\"}", i);
+    buf_lit(&in, "}}");
+    for (; n < 100 && !e; n++)
+        e = gemini_schema_write(buf_view(&in), true, &steps, &a, &out, NULL);
+    assert_int_equal(e, ERR_INVALID);
+    assert_in_range(n, 2, 20);
+    steps = 0;
+    for (n = 0; n < 5000; n++)
+        assert_int_equal(gemini_schema_write(STR("{\"type\":\"object\",\"properties\":{"
+                                                 "\"a\":{\"type\":\"string\"}}}"),
+                                             true, &steps, &a, &out, NULL),
+                         ERR_OK);
+    buf_release(&in);
+    buf_release(&out);
+    arena_release(&a);
+}
+
 static void a_schema_has_a_depth(void **state)
 {
     struct arena a;
     struct buf in, out;
+    size_t steps = 0;
     arena_init(&a, 1 << 20);
     buf_init(&in, 4096);
     buf_init(&out, 1 << 20);
@@ -118,7 +153,7 @@ static void a_schema_has_a_depth(void **state)
     buf_lit(&in, "{}");
     for (int i = 0; i < 31; i++)
         buf_char(&in, '}');
-    assert_int_equal(gemini_schema_write(buf_view(&in), false, &a, &out, NULL), ERR_OK);
+    assert_int_equal(gemini_schema_write(buf_view(&in), false, &steps, &a, &out, NULL), ERR_OK);
     unsigned depth = 0, most = 0;
     for (size_t i = 0; i < out.n; i++) {
         depth += out.p[i] == '{';
@@ -127,8 +162,8 @@ static void a_schema_has_a_depth(void **state)
     }
     assert_true(most == 32);
     buf_reset(&out);
-    assert_int_equal(gemini_schema_write(STR("[]"), false, &a, &out, NULL), ERR_INVALID);
-    assert_int_equal(gemini_schema_write(STR("{"), false, &a, &out, NULL), ERR_INVALID);
+    assert_int_equal(gemini_schema_write(STR("[]"), false, &steps, &a, &out, NULL), ERR_INVALID);
+    assert_int_equal(gemini_schema_write(STR("{"), false, &steps, &a, &out, NULL), ERR_INVALID);
     assert_int_equal(out.n, 0);
     buf_release(&in);
     buf_release(&out);
@@ -197,6 +232,7 @@ int main(void)
         cmocka_unit_test(what_is_held_has_a_bound),
         cmocka_unit_test(a_signature_is_bytes_in_base64),
         cmocka_unit_test(a_schema_has_a_depth),
+        cmocka_unit_test(schemas_share_their_steps),
         cmocka_unit_test(memory_may_end_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
