@@ -1,11 +1,14 @@
 """The caller goes away, by FIN or RST, in every phase: the upstream is let go at once and a row is written."""
+import os
 import time
 
 import pytest
 from conftest import slack
+from lib.fake_dns import SILENCE, FakeDns
+from lib.fault_proxy import Fault, FaultProxy, Unanswered
 from lib.http import request_bytes
 from lib.lyss import chat_body
-from lib.upstream import PIECES, Gate
+from lib.upstream import PIECES, Gate, Upstream
 
 PATH = "/v1/chat/completions"
 
@@ -195,3 +198,89 @@ def test_a_drain_of_a_broken_answer(draining, up, name, fault):
     gate.open()
     row = draining.row_of_model(m)
     assert row["state"] == "client_gone" and row["estimated"] and len(up.of(m)) == 1
+
+
+# every phase, with what it held given back --------------------------------------
+
+def metric(l, name_):
+    return [float(x.rsplit(" ", 1)[1]) for x in l.get("/metrics", key=None).body.decode().splitlines() if x.startswith(name_)]
+
+
+def given_back(l):
+    """No call under way in any channel, no connection to an upstream that is not idle in the pool."""
+    return sum(metric(l, "lyss_channel_in_flight")) == 0
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+@pytest.mark.parametrize("phase", ["name", "connect", "handshake", "half an event", "half a chunk", "backpressure"])
+def test_gone_in_every_phase(fresh, name, how, phase):
+    with FakeDns() as d, Unanswered() as nobody, Upstream(sndbuf=16384) as u, FaultProxy(u.port) as p:
+        d.names["quiet.test"] = SILENCE
+        l = fresh(env={"LYSS_DNS_SERVERS": d.address})
+        url = {"name": "http://quiet.test/v1", "connect": nobody.url, "handshake": p.url.replace("http:", "https:")}.get(phase, u.url)
+        l.channel("one", url, "m-*")
+        l.caught_up()
+        m = name()
+        piece = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"hal'
+        if phase == "half an event":
+            u.on(m, fault="stall", after=3, tail=piece)
+        elif phase == "half a chunk":
+            async def half(r, conn):
+                await conn.head(200, (("Transfer-Encoding", "chunked"),), "text/event-stream")
+                await conn.write(b"400\r\n" + piece)
+                await conn.stall()
+            u.on(m, half)
+        elif phase == "backpressure":
+            u.on(m, text=("x" * 8000,) * 3000)
+        p.fault = Fault("hole")
+        c = l.connect(rcvbuf=4096 if phase == "backpressure" else 0)
+        c.send(request_bytes("POST", PATH, chat_body(m, stream=True), l.auth()))
+        if phase == "name":
+            u.wait(lambda: d.asked.get("quiet.test"), 5, "the question")
+        elif phase == "handshake":
+            u.wait(lambda: p.connections, 5, "the connection")
+        elif phase == "connect":
+            u.wait(lambda: sum(metric(l, "lyss_channel_in_flight")), 5, "the call")
+        else:
+            u.wait_request(m)
+        if phase == "backpressure":
+            before = -1
+            while before != u.bytes_out:
+                before = u.bytes_out
+                time.sleep(0.2)
+        time.sleep(0.05)
+        t = time.perf_counter()
+        if how == "fin":
+            c.half_close()                       # close() with bytes unread would be a reset
+        else:
+            c.reset()
+        if phase == "handshake":
+            u.wait(lambda: not p.open, slack(0.1), "the connection to be let go")
+        elif phase not in ("name", "connect"):
+            let_go(u, m, t)
+        u.wait(lambda: given_back(l), slack(0.1), "the slot")
+        row = l.row_of_model(m)
+        assert row["state"] == "client_gone" and row["attempts"] == 1
+        time.sleep(0.1)
+        assert len(u.of(m)) <= 1, "nothing is tried again"
+        assert sum(metric(l, "lyss_upstream_connections")) == 0
+        c.close()
+
+
+def test_let_go_within_10_ms(lyss, up, name):
+    """At the 99th percentile, over phases and both ends."""
+    n = 100 if os.environ.get("LYSS_TORTURE") else 25
+    times = []
+    for fields in (dict(head_delay=30), dict(fault="stall", after=1), dict(fault="stall", after=5), dict(chunk_delay=0.005, text=tuple(PIECES) * 100)):
+        m = up.on(name(), **fields)
+        for i in range(n):
+            c = lyss.connect()
+            c.send(request_bytes("POST", PATH, chat_body(m, stream=True), lyss.auth()))
+            up.wait_request(m, i + 1)
+            time.sleep(0.005)
+            t = leave(c, "rst" if i % 2 else "fin")
+            r = up.wait(lambda: up.of(m)[i].gone_at and up.of(m)[i], slack(1), "the upstream to be let go")
+            times.append((r.gone_at - t) * 1000)
+    p99 = sorted(times)[len(times) * 99 // 100 - 1]
+    assert p99 <= slack(0.01) * 1000, f"{p99:.1f} ms"
+    up.wait(lambda: given_back(lyss), slack(0.1), "the slots")
