@@ -293,8 +293,7 @@ enum reason gate_enter(const struct channel *ch, struct credential_cell *c, stru
     struct channel_gate *g = &ch->cell->gate;
     struct breaker_change change;
     uint64_t wait;
-    *pass = (struct gate_pass){.model = ask->model};
-    str_copy(pass->name, sizeof pass->name, model);
+    *pass = (struct gate_pass){.model = ask->model, .name = ""};
     enum reason why = look_at_credential(c, ask, &wait);
     if (!why)
         why = take_places(ch, ask, pass);
@@ -312,7 +311,8 @@ enum reason gate_enter(const struct channel *ch, struct credential_cell *c, stru
     if (ch->rpm)
         limit_settle(&g->rpm, 1, 1, ask->now_ms);
     if (m) {
-        told(c, pass->name, &change);
+        char name[64];
+        told(c, str_copy(name, sizeof name, model), &change);
         atomic_fetch_sub(&m->requests.left, 1);
         atomic_fetch_sub(&m->tokens.left, ask->tokens);
     }

@@ -86,8 +86,8 @@ struct gate_ask {
 struct gate_pass {
     struct credential_cell *credential;
     uint64_t model, ticket;
-    int64_t tokens; /* reserved under tpm */
-    char name[64];
+    int64_t tokens;   /* reserved under tpm */
+    const char *name; /* of the model, for the log; whoever keeps the pass keeps it */
     bool tpm;
     bool taught; /* what its failure says has been taken in */
 };
