@@ -29,7 +29,7 @@ static size_t home(const struct open_table *t, const uint8_t id[16])
 static size_t seek(const struct open_table *t, const uint8_t id[16])
 {
     size_t i = home(t, id);
-    while (t->slots[i] && memcmp(t->slots[i]->id, id, 16) != 0)
+    while (t->slots[i] && memcmp(t->slots[i]->r.id, id, 16) != 0)
         i = (i + 1) & (t->cap - 1);
     return i;
 }
@@ -51,7 +51,7 @@ static enum err grow(struct open_table *t)
         return ERR_NOMEM;
     for (size_t i = 0; i < t->cap; i++)
         if (t->slots[i])
-            bigger.slots[seek(&bigger, t->slots[i]->id)] = t->slots[i];
+            bigger.slots[seek(&bigger, t->slots[i]->r.id)] = t->slots[i];
     mem_free(t->slots);
     *t = bigger;
     return ERR_OK;
@@ -64,7 +64,7 @@ static enum err put(struct open_table *t, struct open_request *o)
         open_request_free(&o);
         return e;
     }
-    t->slots[seek(t, o->id)] = o;
+    t->slots[seek(t, o->r.id)] = o;
     t->count++;
     return ERR_OK;
 }
@@ -74,7 +74,7 @@ enum err open_add_id(struct open_table *t, const uint8_t id[16])
     struct open_request *o = mem_zalloc(sizeof *o);
     if (!o)
         return ERR_NOMEM;
-    memcpy(o->id, id, 16);
+    memcpy(o->r.id, id, 16);
     return put(t, o);
 }
 
@@ -86,8 +86,6 @@ static enum err add_admitted(struct open_table *t, const struct record_admitted 
     if (!o)
         return ERR_NOMEM;
     memset(o, 0, offsetof(struct open_request, r));
-    o->has_admitted = true;
-    memcpy(o->id, r->id, 16);
     memcpy(&o->r, r, r->h.len);
     return put(t, o);
 }
@@ -107,8 +105,7 @@ static enum err add_attempt(struct open_request *o, const struct record_attempt 
     memcpy(&a->r, r, r->h.len);
     *last = a;
     /* The try has ended: what it had so far is in its record now. */
-    o->has_progress = false;
-    memset(&o->so_far, 0, sizeof o->so_far);
+    o->so_far = (struct open_progress){.channel_id = 0};
     return ERR_OK;
 }
 
@@ -123,9 +120,26 @@ enum err open_add(struct open_table *t, const struct record *r)
         return ERR_OK;
     if (r->type == JOURNAL_ATTEMPT)
         return add_attempt(o, (const struct record_attempt *)r);
-    o->has_progress = true;
-    record_unpack_progress(p, &o->so_far);
+    bool priced = r->version >= 2;
+    o->so_far = (struct open_progress){.channel_id = p->channel_id,
+                                       .credential_id = p->credential_id,
+                                       .cost_nusd = priced ? p->cost_nusd : INT64_MIN,
+                                       .price_id = priced ? p->price_id : 0,
+                                       .c = p->c,
+                                       .has_progress = true};
     return ERR_OK;
+}
+
+void open_request_progress(const struct open_request *o, struct ledger_progress *out)
+{
+    const struct open_progress *p = &o->so_far;
+    *out = (struct ledger_progress){.channel_id = p->channel_id,
+                                    .credential_id = p->credential_id,
+                                    .has_cost = p->has_progress && p->cost_nusd != INT64_MIN,
+                                    .price_id = p->price_id};
+    out->cost_nusd = out->has_cost ? p->cost_nusd : 0;
+    memcpy(out->request_id, o->r.id, 16);
+    record_unpack_counters(&p->c, &out->so_far);
 }
 
 struct open_request *open_take(struct open_table *t, const uint8_t id[16])
@@ -139,7 +153,7 @@ struct open_request *open_take(struct open_table *t, const uint8_t id[16])
     t->slots[hole] = NULL;
     t->count--;
     for (size_t i = (hole + 1) & (t->cap - 1); t->slots[i]; i = (i + 1) & (t->cap - 1)) {
-        size_t h = home(t, t->slots[i]->id);
+        size_t h = home(t, t->slots[i]->r.id);
         if (((i - h) & (t->cap - 1)) < ((i - hole) & (t->cap - 1)))
             continue;
         t->slots[hole] = t->slots[i];

@@ -13,12 +13,17 @@ struct open_attempt {
     struct record_attempt r;   /* its text follows */
 };
 
+/* As the records have it: there is one for each stream under way. */
+struct open_progress {
+    int64_t channel_id, credential_id, cost_nusd /* INT64_MIN: unpriced */, price_id;
+    struct record_counters c;
+    bool has_progress;
+};
+
 struct open_request {
-    bool has_admitted, has_progress;
-    uint8_t id[16];
-    struct ledger_progress so_far; /* of the last progress */
     struct open_attempt *attempts;
-    struct record_admitted r; /* its text follows */
+    struct open_progress so_far; /* of the last progress */
+    struct record_admitted r;    /* its text follows; of a bare id only the id counts */
 };
 
 struct open_table {
@@ -36,6 +41,8 @@ enum err open_add(struct open_table *t, const struct record *r) MUST_CHECK;
 enum err open_add_id(struct open_table *t, const uint8_t id[16]) MUST_CHECK;
 /* Takes it out; the caller frees it by open_request_free. NULL: unknown. */
 struct open_request *open_take(struct open_table *t, const uint8_t id[16]);
+/* What the last progress said; zero where there was none. */
+void open_request_progress(const struct open_request *o, struct ledger_progress *out);
 void open_request_free(struct open_request **o);
 /* Iterates: start with *at = 0; NULL at the end. */
 struct open_request *open_next(const struct open_table *t, size_t *at);

@@ -151,11 +151,11 @@ static void add(struct ledger_settled *s, const struct ledger_counters *c, bool 
 
 /* What a request owes that nobody settled: its tries, and of the one under way the output counted
  * so far and, once a byte came back, the input. */
-static void charge(struct open_request *o, struct ledger_settled *s)
+static void charge(const struct open_request *o, struct ledger_progress *p,
+                   struct ledger_settled *s)
 {
-    struct ledger_progress *p = &o->so_far;
     s->has_cost = true;
-    if (o->has_progress) {
+    if (o->so_far.has_progress) {
         if (!has_input(&p->so_far) && o->r.est_in) {
             p->so_far.in_uncached = o->r.est_in;
             p->has_cost = false; /* the worker priced what it had counted */
@@ -169,7 +169,7 @@ static void charge(struct open_request *o, struct ledger_settled *s)
         struct ledger_attempt a;
         record_unpack_attempt(&t->r, &a);
         add(s, &a.c, a.has_cost, a.cost_nusd);
-        if (!o->has_progress) {
+        if (!o->so_far.has_progress) {
             s->channel_id = a.channel_id;
             s->credential_id = a.credential_id;
         }
@@ -191,25 +191,26 @@ static enum err write_record(struct state *st, struct record *r, enum journal_ty
 }
 
 /* The try under way gets a record of its own where there were others. */
-static enum err end_try(struct state *st, struct open_request *o, uint64_t *seq, int64_t now_ms)
+static enum err end_try(struct state *st, const struct open_request *o,
+                        const struct ledger_progress *so_far, uint64_t *seq, int64_t now_ms)
 {
     struct {
         struct record_attempt r;
         int64_t price_id;
     } room;
     struct ledger_attempt a = {
-        .channel_id = o->so_far.channel_id,
-        .credential_id = o->so_far.credential_id,
+        .channel_id = so_far->channel_id,
+        .credential_id = so_far->credential_id,
         .start_ms = now_ms,
-        .c = o->so_far.so_far,
+        .c = so_far->so_far,
         .outcome = ERR_INTERNAL,
         .number = 1,
         .estimated = 1,
-        .cost_nusd = o->so_far.cost_nusd,
-        .has_cost = o->so_far.has_cost,
-        .price_id = o->so_far.price_id,
+        .cost_nusd = so_far->cost_nusd,
+        .has_cost = so_far->has_cost,
+        .price_id = so_far->price_id,
     };
-    memcpy(a.request_id, o->id, 16);
+    memcpy(a.request_id, o->r.id, 16);
     for (struct open_attempt *p = o->attempts; p; p = p->next)
         a.number = p->r.number >= a.number ? (uint8_t)(p->r.number + 1) : a.number;
     record_pack_attempt(&room.r, &a);
@@ -229,10 +230,12 @@ static enum err abort_open(struct state *st)
         } room;
         struct ledger_settled s = {
             .state = LEDGER_ABORTED, .estimated = 1, .err = ERR_INTERNAL, .ended_ms = now_ms};
-        memcpy(s.request_id, o->id, 16);
-        charge(o, &s);
-        if (o->has_progress && o->attempts)
-            e = end_try(st, o, &seq, now_ms);
+        struct ledger_progress so_far;
+        open_request_progress(o, &so_far);
+        memcpy(s.request_id, o->r.id, 16);
+        charge(o, &so_far, &s);
+        if (o->so_far.has_progress && o->attempts)
+            e = end_try(st, o, &so_far, &seq, now_ms);
         record_pack_settled(&room.r, &s, false);
         e = e ? e : write_record(st, &room.r.h, JOURNAL_SETTLED, record_settled_size(&s), &seq);
         st->rc->aborted += !e;

@@ -372,10 +372,12 @@ enum err segment_carry_write(struct segment_dir *d, uint64_t number, const struc
         carry(&b, &o->r.h);
         for (struct open_attempt *a = o->attempts; a; a = a->next)
             carry(&b, &a->r.h);
-        if (o->has_progress) {
+        if (o->so_far.has_progress) {
+            struct ledger_progress so_far;
             struct record_progress p = {
                 .h = {.len = sizeof p, .type = JOURNAL_PROGRESS, .version = JOURNAL_VERSION}};
-            record_pack_progress(&p, &o->so_far);
+            open_request_progress(o, &so_far);
+            record_pack_progress(&p, &so_far);
             p.h.crc = record_crc(&p.h, p.h.len);
             carry(&b, &p.h);
         }
