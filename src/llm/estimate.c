@@ -10,8 +10,9 @@ enum { IMAGE_MIN = 85, IMAGE_MAX = 1500, IMAGE_BY_URL = 765 };
 #define BLOCK 64
 
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define WIDE __attribute__((target_clones("avx2", "default"))) /* chosen as the program is loaded  \
-                                                                */
+#define WIDE                                                                                       \
+    __attribute__((target_clones("avx2", "default"))) /* chosen as the program is loaded           \
+                                                       */
 #else
 #define WIDE
 #endif
