@@ -211,12 +211,17 @@ static void put_turn(struct request_out *o, const struct turn *t)
     }
 }
 
-/* One block is the instructions; several keep their edges in a message of their own, and so does
- * one that nothing follows, for a request must have input. */
-static void put_system(struct request_out *o)
+/* One block is the instructions; several keep their edges in a message of their own. So does one
+ * that nothing follows, for a request must have input, and one beside JSON output, since OpenAI
+ * looks for the word in the input only. */
+static bool is_instructions(const struct request_out *o, const struct part *system)
 {
-    const struct part *system = o->r->system;
-    if (!system || (!system->next && o->r->turns))
+    return system && !system->next && o->r->turns && o->r->format != FORMAT_JSON;
+}
+
+static void put_system(struct request_out *o, const struct part *system)
+{
+    if (!system || is_instructions(o, system))
         return;
     open_message(o, model_caps_rule(o->t->caps, RULE_DEVELOPER_ROLE) ? STR("developer")
                                                                      : STR("system"));
@@ -239,30 +244,39 @@ static bool says_json(const struct part *p)
 
 /* OpenAI refuses to answer in JSON unless the words ask for it too; other dialects do not ask
  * callers to say so twice. */
-static void put_json_word(struct request_out *o)
+static bool lacks_json_word(const struct request_out *o)
 {
     if (o->r->format != FORMAT_JSON || op_row(o->r->op)->dialect == DIALECT_OPENAI)
-        return;
+        return false;
     bool said = says_json(o->r->system);
     for (const struct turn *t = o->r->turns; t && !said; t = t->next)
         said = says_json(t->parts);
-    if (said)
-        return;
-    open_message(o, model_caps_rule(o->t->caps, RULE_DEVELOPER_ROLE) ? STR("developer")
-                                                                     : STR("system"));
-    json_put_string(&o->w, STR("Answer in JSON."));
-    json_close_object(&o->w);
+    return !said;
+}
+
+/* The system blocks and one more. */
+static const struct part *with_json_word(struct request_out *o)
+{
+    struct part *all = NULL;
+    for (const struct part *p = o->r->system; p; p = p->next) {
+        struct part *copy = neutral_part(o->a, PART_TEXT, &all);
+        if (copy)
+            copy->text = p->text;
+    }
+    struct part *word = neutral_part(o->a, PART_TEXT, &all);
+    if (word)
+        word->text = STR("Answer in JSON.");
+    return all;
 }
 
 static void put_input(struct request_out *o)
 {
-    const struct part *system = o->r->system;
-    if (system && !system->next && o->r->turns)
+    const struct part *system = lacks_json_word(o) ? with_json_word(o) : o->r->system;
+    if (is_instructions(o, system))
         json_field_string(&o->w, "instructions", system->text);
     json_key(&o->w, STR("input"));
     json_open_array(&o->w);
-    put_system(o);
-    put_json_word(o);
+    put_system(o, system);
     for (const struct turn *t = o->r->turns; t; t = t->next)
         put_turn(o, t);
     json_close_array(&o->w);
