@@ -19,6 +19,9 @@ struct loop {
     uv_timer_t tick;
     uv_prepare_t prepare;
     uv_check_t check;
+    uv_idle_t idle; /* started while costly steps wait: the loop does not sleep then */
+    struct costly *costly, **costly_end;
+    unsigned costly_n, steps;       /* waiting; made this turn */
     _Atomic(struct message *) mail; /* newest first */
     struct message *deferred, **deferred_end;
     struct deadline *slots[SLOTS];
@@ -83,10 +86,63 @@ static void run_deferred(struct loop *l)
     }
 }
 
+/* ---- costly steps --------------------------------------------------------- */
+
+static void on_idle(uv_idle_t *i)
+{
+    (void)i;
+}
+
+bool costly_run(struct loop *l, struct costly *c, bool due, void (*run)(struct costly *))
+{
+    if (costly_waits(c))
+        return true;
+    if (l->steps < LOOP_STEPS_A_TURN && !l->costly) {
+        l->steps++;
+        run(c);
+        return true;
+    }
+    if (l->costly_n >= LOOP_STEPS_MAX && !due)
+        return false;
+    c->run = run;
+    c->next = NULL;
+    c->prev = l->costly_end;
+    *l->costly_end = c;
+    l->costly_end = &c->next;
+    if (!l->costly_n++)
+        uv_idle_start(&l->idle, on_idle);
+    return true;
+}
+
+void costly_drop(struct loop *l, struct costly *c)
+{
+    if (!costly_waits(c))
+        return;
+    *c->prev = c->next;
+    *(c->next ? &c->next->prev : &l->costly_end) = c->prev;
+    c->next = NULL;
+    c->prev = NULL;
+    if (!--l->costly_n)
+        uv_idle_stop(&l->idle);
+}
+
+/* A new turn: those that have waited come first. */
+static void run_costly(struct loop *l)
+{
+    for (l->steps = 0; l->steps < LOOP_STEPS_A_TURN && l->costly; l->steps++) {
+        struct costly *c = l->costly;
+        costly_drop(l, c);
+        c->run(c);
+    }
+}
+
+/* ---- turns ---------------------------------------------------------------- */
+
 /* The last thing before the loop sleeps: a turn lasts from waking up to here. */
 static void on_prepare(uv_prepare_t *p)
 {
     struct loop *l = p->data;
+    run_costly(l);
     run_deferred(l);
     uint64_t now_ms = uv_hrtime() / 1000000;
     uint64_t spent_ms = now_ms > l->woken_ms ? now_ms - l->woken_ms : 0;
@@ -270,10 +326,12 @@ struct loop *loop_new(const char *name)
     }
     str_copy(l->name, sizeof l->name, str_c(name));
     l->deferred_end = &l->deferred;
+    l->costly_end = &l->costly;
     uv_async_init(&l->uv, &l->async, on_async);
     uv_timer_init(&l->uv, &l->tick);
     uv_prepare_init(&l->uv, &l->prepare);
     uv_check_init(&l->uv, &l->check);
+    uv_idle_init(&l->uv, &l->idle);
     l->async.data = l->tick.data = l->prepare.data = l->check.data = l;
     uv_prepare_start(&l->prepare, on_prepare);
     uv_check_start(&l->check, on_check);
@@ -317,6 +375,7 @@ void loop_free(struct loop **lp)
     uv_close((uv_handle_t *)&l->tick, NULL);
     uv_close((uv_handle_t *)&l->prepare, NULL);
     uv_close((uv_handle_t *)&l->check, NULL);
+    uv_close((uv_handle_t *)&l->idle, NULL);
     uv_run(&l->uv, UV_RUN_DEFAULT);
     uv_loop_close(&l->uv);
     mem_free(l);

@@ -81,4 +81,25 @@ void loop_post(struct loop *l, struct message *m);
  * inside the current callback. */
 void loop_defer(struct loop *l, struct message *m);
 
+/* ---- costly steps ------------------------------------------------------- */
+enum { LOOP_STEPS_A_TURN = 2, LOOP_STEPS_MAX = 1024 };
+
+/* A step that takes long, such as one of a TLS handshake: of these only so many are made in a turn,
+ * so that a rush of them delays the others' bytes little. Embedded in its owner, zero at first. */
+struct costly {
+    struct costly *next, **prev; /* prev NULL: it does not wait */
+    void (*run)(struct costly *c);
+};
+
+/* Runs c now, or where the turn has had its share, on a later turn, in order. False: as many wait
+ * as may, and it must not be `due` all the same; it does not run. */
+bool costly_run(struct loop *l, struct costly *c, bool due,
+                void (*run)(struct costly *)) MUST_CHECK;
+static inline bool costly_waits(const struct costly *c)
+{
+    return c->prev != NULL;
+}
+/* Waits no longer; harmless when it did not. */
+void costly_drop(struct loop *l, struct costly *c);
+
 #endif

@@ -29,6 +29,8 @@ static void rearm(struct tcp *t)
         events |= IO_WRITE;
     if (t->connecting)
         events = IO_WRITE;
+    if (costly_waits(&t->step))
+        events = 0;
     io_want(&t->io, events);
 }
 
@@ -237,23 +239,36 @@ static bool flush(struct tcp *t)
 
 /* ---- events --------------------------------------------------------------- */
 
-static void step_handshake(struct tcp *t)
+static void end_handshake(struct tcp *t, enum err e)
 {
-    enum tls_io r = tls_handshake(t->tls);
-    t->tls_wants_write = r == TLS_IO_WANT_WRITE;
-    if (r == TLS_IO_WANT_READ || r == TLS_IO_WANT_WRITE) {
-        rearm(t);
-        return;
-    }
     t->handshaking = 0;
-    if (r != TLS_IO_OK) {
+    if (e) {
         t->failed = 1;
         io_want(&t->io, 0);
-        t->on->connected(t, ERR_TLS);
-        return;
+    } else {
+        rearm(t);
     }
-    rearm(t);
-    t->on->connected(t, ERR_OK);
+    t->on->connected(t, e);
+}
+
+static void on_step(struct costly *c)
+{
+    struct tcp *t = (struct tcp *)((char *)c - offsetof(struct tcp, step));
+    enum tls_io r = tls_handshake(t->tls);
+    t->tls_wants_write = r == TLS_IO_WANT_WRITE;
+    if (r == TLS_IO_WANT_READ || r == TLS_IO_WANT_WRITE)
+        rearm(t);
+    else
+        end_handshake(t, r == TLS_IO_OK ? ERR_OK : ERR_TLS);
+}
+
+/* What we ask of an upstream is of a request that was taken, and may always wait. */
+static void step_handshake(struct tcp *t)
+{
+    if (!costly_run(t->io.loop, &t->step, !t->accepted, on_step))
+        end_handshake(t, ERR_OVERLOADED);
+    else if (costly_waits(&t->step))
+        rearm(t);
 }
 
 static void finish_connect(struct tcp *t)
@@ -388,7 +403,7 @@ enum err tcp_open(struct tcp *t, struct loop *l, int fd, const struct tcp_events
         t->tls = tls_new(server_tls, fd, STR_NULL, 0, NULL);
         if (!t->tls)
             return ERR_NOMEM;
-        t->handshaking = 1;
+        t->handshaking = t->accepted = 1;
     }
     enum err e = io_open(&t->io, l, fd, IO_READ, on_ready);
     if (e)
@@ -449,6 +464,7 @@ static void on_io_closed(struct io *io)
 void tcp_close(struct tcp *t, void (*on_closed)(struct tcp *t))
 {
     t->on_closed = on_closed;
+    costly_drop(t->io.loop, &t->step);
     tls_free(&t->tls);
     mem_free(t->out);
     t->out = NULL;

@@ -34,15 +34,18 @@ struct tcp {
     uint32_t pend_n;
     uint64_t moved_ms; /* when bytes last left the queue, or began to wait in it */
     uint8_t paused, failed, connecting, handshaking, tls_wants_write;
-    uint8_t tls_holds; /* bytes read while paused, of which the descriptor will not tell */
-    int sys_errno;     /* why it could not connect; 0: unknown */
+    uint8_t accepted;   /* the server's side */
+    uint8_t tls_holds;  /* bytes read while paused, of which the descriptor will not tell */
+    int sys_errno;      /* why it could not connect; 0: unknown */
+    struct costly step; /* the handshake's next, while it waits for its turn */
     void (*on_closed)(struct tcp *t);
 };
 
 enum tcp_io { TCP_OK, TCP_AGAIN, TCP_EOF, TCP_FAILED };
 
 /* Takes a connected, non-blocking descriptor. A TLS context makes it the server's side of a
- * handshake, whose end `connected` tells; without one the connection is usable at once. On failure
+ * handshake, whose end `connected` tells (ERR_OVERLOADED: too many wait for a step of theirs, see
+ * net/loop.h); without one the connection is usable at once. On failure
  * the descriptor stays the caller's. */
 enum err tcp_open(struct tcp *t, struct loop *l, int fd, const struct tcp_events *on,
                   struct tls_context *server_tls) MUST_CHECK;

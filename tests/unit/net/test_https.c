@@ -295,15 +295,55 @@ static void closes_what_only_connects(void **state)
     close(fd);
 }
 
+/* ---- many at once ------------------------------------------------------------------------ */
+
+enum { MANY = 24, LEAVING = 6 };
+static unsigned served, ended_n;
+
+static void count_body(struct http_call *c, char *p, size_t n)
+{
+    served += n == 100;
+}
+
+static void count_end(struct http_call *c)
+{
+    ended_n++;
+}
+
+/* More handshakes than a turn makes steps of, on both sides; some callers leave while theirs wait.
+ */
+static void many_at_once(void **state)
+{
+    static const struct http_call_events counting = {take_head, count_body, count_end, take_fail};
+    static struct http_call calls[MANY];
+    static struct iovec works[MANY][2];
+    start("/x", 100);
+    served = ended_n = 0;
+    for (unsigned i = 0; i < MANY; i++) {
+        calls[i] =
+            (struct http_call){.on = &counting, .iov = iov, .work = works[i], .iov_n = call.iov_n};
+        assert_int_equal(http_call_start(&client, &origin, &calls[i]), ERR_OK);
+    }
+    while (server.count < MANY)
+        turn();
+    for (unsigned i = 0; i < LEAVING; i++)
+        http_call_cancel(&calls[i * MANY / LEAVING]);
+    for (int i = 0; i < 20000 && ended_n < MANY - LEAVING; i++)
+        turn();
+    assert_int_equal(ended_n, MANY - LEAVING);
+    assert_int_equal(served, MANY - LEAVING);
+    assert_false(failed);
+    settle();
+    assert_int_equal(server.count, MANY - LEAVING + 1);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(carries_much_and_little),
-        T(pauses_at_every_piece),
-        T(tells_of_a_cancel),
-        T(closes_what_only_connects),
+        T(carries_much_and_little),   T(pauses_at_every_piece), T(tells_of_a_cancel),
+        T(closes_what_only_connects), T(many_at_once),
     };
     return cmocka_run_group_tests_name("https", tests, NULL, NULL);
 }
