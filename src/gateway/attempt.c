@@ -24,24 +24,33 @@ static void write_trace(const char *parent, struct buf *b)
     buf_printf(b, "traceparent: %.36s%016llx%s\r\n", parent, (unsigned long long)span, parent + 52);
 }
 
+void attempt_wipe_head(struct request *r)
+{
+    struct request_plan *p = r->plan;
+    if (!p || !p->head.n || http_call_sending(&r->call))
+        return;
+    explicit_bzero((char *)p->head.p, p->head.n);
+    p->head = STR_NULL;
+}
+
 /* Moves a head that holds a credential into the arena. */
-static enum err keep_head(struct request *r, struct buf *b, struct str *out)
+static enum err keep_head(struct request *r, struct buf *b)
 {
     if (!buf_failed(b))
-        *out = arena_dup(&r->arena, buf_view(b));
+        r->plan->head = arena_dup(&r->arena, buf_view(b));
     if (b->p)
         explicit_bzero(b->p, b->n);
     return buf_failed(b) || arena_failed(&r->arena) ? ERR_NOMEM : ERR_OK;
 }
 
 static enum err write_head(struct request *r, const struct choice *c, size_t length,
-                           struct str *out, struct err_info *info)
+                           struct err_info *info)
 {
     struct buf *b = scratch_buf(SCRATCH_CALL_HEAD, 16384);
     const struct channel *ch = c->channel;
     if (r->plan->passthrough) {
         passthrough_write_head(r, c, length, b);
-        return keep_head(r, b, out);
+        return keep_head(r, b);
     }
     buf_lit(b, "POST ");
     enum err e = provider_target(ch->provider, &ch->at, (enum llm_op)r->call_op, c->upstream,
@@ -62,7 +71,7 @@ static enum err write_head(struct request *r, const struct choice *c, size_t len
                "User-Agent: lyss/" LYSS_VERSION "\r\nContent-Length: ");
     buf_u64(b, length);
     buf_lit(b, "\r\n\r\n");
-    return keep_head(r, b, out);
+    return keep_head(r, b);
 }
 
 /* The caller's own body with what must differ for this channel. */
@@ -119,15 +128,15 @@ static enum err launch(struct request *r, const struct choice *c, struct err_inf
     struct worker *w = r->worker;
     struct request_plan *p = r->plan;
     struct channel *ch = c->channel;
-    struct str body, head;
+    struct str body;
     enum err e = write_body(r, c, &body, info);
     if (e)
         return e;
-    e = write_head(r, c, edits_length(body, p->edits.e, p->edits.n), &head, info);
+    e = write_head(r, c, edits_length(body, p->edits.e, p->edits.n), info);
     if (e)
         return e;
     unsigned n = 1 + edits_iov(body, p->edits.e, p->edits.n, p->iov + 1);
-    p->iov[0] = (struct iovec){(char *)head.p, head.n};
+    p->iov[0] = (struct iovec){(char *)p->head.p, p->head.n};
     struct http_origin *o = worker_origin(w, ch);
     if (!o)
         return ERR_NOMEM;
@@ -297,6 +306,7 @@ void attempt_failed(struct request *r, const struct fault *fault)
     const struct gateway_settings *set = &w->settings;
     p->fault = *fault;
     http_call_cancel(&r->call);
+    attempt_wipe_head(r);
     if (r->orphan && !idempotency_wanted(r)) { /* no retry for a caller who has gone */
         request_settle(r, LEDGER_CLIENT_GONE, 0, ERR_CLIENT_GONE);
         request_free(r);

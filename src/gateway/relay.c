@@ -183,6 +183,7 @@ void relay_shed_plan(struct request *r)
 {
     if (!r->plan || http_call_sending(&r->call))
         return;
+    attempt_wipe_head(r); /* an upstream that answered early has taken it only now */
     buf_release(&r->plan->translated);
     r->plan = NULL;
     r->model = r->deployment = r->usage_raw = STR_NULL;
@@ -331,6 +332,7 @@ static bool decode(struct request *r, char **p, size_t *n)
 static void on_head(struct http_call *call, const struct http_head *h)
 {
     struct request *r = of_call(call);
+    attempt_wipe_head(r);
     r->upstream_status = (int16_t)h->status;
     r->last_up_ms = loop_now_ms(r->worker->loop);
     r->head_ns = clock_mono_ns();

@@ -60,6 +60,7 @@ struct request_plan {
     bool strict;                         /* what cannot be carried is refused */
     struct str anthropic_version, anthropic_beta;
     struct str session;                                         /* x-lyss-session */
+    struct str head; /* of the current attempt, with its credential */
     struct iovec iov[2 * (EDIT_IOV_MAX(OPENAI_EDITS_MAX) + 1)]; /* request, and room to send it */
     uint8_t key_digest[32];
     struct tried tried[TRIED_MAX];
@@ -166,6 +167,9 @@ void attempt_failed(struct request *r, const struct fault *fault);
 void attempt_error(struct request *r, enum err e, const struct err_info *info);
 /* Answers with a fault while nothing of a reply has been sent. */
 void attempt_answer(struct request *r, const struct fault *f);
+/* The credential does not outlive its use: overwrites the upstream's head, once it is sent and no
+ * new connection may need it (an answer has begun, or the call is over). */
+void attempt_wipe_head(struct request *r);
 /* How a request ends that fails by e. */
 enum ledger_state attempt_end_state(enum err e);
 

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -936,6 +937,57 @@ static void test_no_memory(void **state)
     assert_true(n > 10);
 }
 
+/* ---- the credential ---------------------------------------------------------------- */
+
+#define CANARY "sk-canary-7f3a"
+
+/* How often it stands in the arena of the one request. */
+static unsigned canaries(void)
+{
+    struct block {
+        struct block *next;
+        size_t size;
+    };
+    const struct request *r = worker->requests;
+    unsigned n = 0;
+    for (const struct block *b = (const struct block *)(const void *)r->arena.head; b;
+         b = b->next) {
+        const char *p = (const char *)b;
+        struct str rest = str_make(p, malloc_usable_size((void *)b));
+        for (ptrdiff_t at; (at = str_find(rest, STR(CANARY))) >= 0; n++)
+            rest = str_from(rest, (size_t)at + 1);
+    }
+    return n;
+}
+
+static void set_credential(const char *line)
+{
+    for (int i = 0; i < CHANNELS; i++) {
+        secret_release(&channels[i]->credentials[0].header);
+        channels[i]->credentials[0].header = secret_take_copy(str_c(line));
+    }
+}
+
+static void a_credential_goes_when_it_was_used(void **state)
+{
+    set_credential("Authorization: Bearer " CANARY "\r\n");
+    begin(CHAT, ASK_STREAM);
+    assert_int_equal(canaries(), 1); /* a dead connection may need it again */
+    say(0, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
+    say(0, ROLE); /* nothing is committed */
+    assert_int_equal(canaries(), 0);
+    assert_non_null(worker->requests->plan);
+    say(0, WORD("a") STOP USAGE DONE);
+    end();
+    begin(CHAT, ASK_STREAM);
+    hang_up(0);
+    turn();
+    assert_int_equal(opened, 2);
+    assert_int_equal(canaries(), 1); /* of the second attempt, not of the first */
+    end();
+    set_credential("");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -955,6 +1007,7 @@ int main(void)
         cmocka_unit_test(test_caller_gone),
         cmocka_unit_test(test_shutdown),
         cmocka_unit_test(test_parsing_ends),
+        cmocka_unit_test(a_credential_goes_when_it_was_used),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, setup_all, teardown_all);
