@@ -45,6 +45,7 @@ struct channel {
     uint32_t connect_ms, ttft_ms, chunk_ms, total_ms;
     bool drain; /* on_disconnect: read on for the usage when the caller has gone */
     uint32_t drain_ms, drain_tokens; /* at most so long, so much; 0: no limit of its own */
+    bool mark_cache;                 /* prompts are marked for the upstream's cache */
     uint32_t min_tps;                /* output tokens a second of a stream; 0: any */
     struct credential *credentials;
     unsigned credentials_n;

@@ -179,6 +179,7 @@ static enum err fill_channel(const struct snapshot_source *from, struct channel 
     ch->drain = str_eq(row->on_disconnect, STR("drain"));
     ch->drain_ms = or_default(row->drain_max_s, 0) * 1000;
     ch->drain_tokens = or_default(row->drain_max_tokens, 0);
+    ch->mark_cache = str_eq(row->cache_marks, STR("auto"));
     ch->min_tps = or_default(row->min_output_tps, 0);
     e = take_models(&ch->arena, row, &ch->models, &ch->models_n);
     if (!e)

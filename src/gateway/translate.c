@@ -82,6 +82,7 @@ enum err translate_request(struct request *r, const struct choice *c, struct err
         .caps = &c->entry->caps,
         .reserve_output = r->worker->settings.reserve_output_default,
         .stream = r->stream,
+        .mark_cache = c->channel->mark_cache,
         .max_tokens_only = str_eq(str_c(provider->name), STR("openai-compatible")),
     };
     struct receipt receipt = {0};

@@ -21,6 +21,7 @@ struct target {
     uint32_t reserve_output; /* where a limit is mandatory and neither caller nor caps say one */
     bool stream;             /* ask for a stream, whatever r->stream says */
     bool max_tokens_only;    /* a compatible server that knows only max_tokens and system */
+    bool mark_cache; /* the prompt is marked for the upstream's cache where the caller has not */
 };
 
 /* What the request's writer tells the answer's reader. Plain data, small. */

@@ -130,6 +130,8 @@ enum column_check {
       "most output tokens of a drain")                                                             \
     X(OPT, min_output_tps, "min-output-tps", "none", RANGE, 1, 100000, NULL,                       \
       "output tokens a second; a stream that is slower for 30 s ends")                             \
+    X(TEXT, cache_marks, "cache-marks", "caller", WORDS, 0, 0, "caller|auto",                      \
+      "auto: a prompt that its caller has not marked for Anthropic's cache is marked on its way")  \
     X(LIST, tags, "tag", "", NAME, 1, 64, NULL, "free word")                                       \
     X(TEXT, param_overrides, "param-overrides", "", OBJECT, 0, 16384, NULL,                        \
       "JSON object: parameters that replace the caller's")                                         \

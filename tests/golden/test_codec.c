@@ -10,9 +10,9 @@
  *
  * - `about`: a sentence on what is shown.  `read`, `write`, `in`, `out`.
  * - request: `model` (where the path names it); `target` {model, provider, stream, max_tokens_only,
- *   reserve_output, rules [names of model_caps.h], can [abilities], cannot [abilities], thinking,
- *   efforts [steps], effort_default, output_tokens, budget_min, budget_max}; `receipt`: the names
- *   left out, comma-separated; `schema_tool`: true when the link says so; `refused` {field, at,
+ * mark_cache, reserve_output, rules [names of model_caps.h], can [abilities], cannot [abilities],
+ * thinking, efforts [steps], effort_default, output_tokens, budget_min, budget_max}; `receipt`: the
+ * names left out, comma-separated; `schema_tool`: true when the link says so; `refused` {field, at,
  * says} in place of `out`: at is how the text at the error's offset begins, says a part of its
  * sentence.
  * - reply and stream: `provider`; `link` {schema_tool}; `answer` {op, request_id, model, created,
@@ -216,6 +216,7 @@ static void read_target(struct kase *k, uint32_t t)
         .reserve_output = (uint32_t)number_of(d, t, "reserve_output"),
         .stream = flag_of(d, t, "stream"),
         .max_tokens_only = flag_of(d, t, "max_tokens_only"),
+        .mark_cache = flag_of(d, t, "mark_cache"),
     };
 }
 

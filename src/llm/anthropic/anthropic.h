@@ -94,6 +94,9 @@ struct request_out {
     enum effort effort;
     uint32_t max_tokens;
     unsigned marks_skip; /* the first cache marks, over the maximum */
+    /* where marks are placed for a caller who has placed none; NULL: nowhere */
+    const struct tool *mark_tool;
+    const struct part *mark_system, *mark_turn;
 };
 
 const char *request_out_field(const struct request_out *o, enum field f);
@@ -113,9 +116,22 @@ void request_out_messages(struct request_out *o);
 void request_out_tools(struct request_out *o); /* tools, tool_choice */
 /* Writes cache_control where the mark is among the last four. */
 void request_out_mark(struct request_out *o, enum cache_mark mark);
+/* Which marks stay; where they are placed for a caller who has placed none. */
+void request_out_plan_marks(struct request_out *o);
+/* A part's own mark (a result's: or one on what it holds), or the one that was planned for it. */
+enum cache_mark request_out_mark_of(const struct request_out *o, const struct part *p);
 /* Does the tool go out at all? */
 bool request_out_has_tool(const struct request_out *o, const struct tool *t);
 bool request_out_has_part(const struct request_out *o, const struct turn *t, const struct part *p);
+/* Is a part of text more than blank? */
+bool request_out_says(const struct part *p);
+/* The next turn from t on, t included, that has something to say. */
+const struct turn *request_out_sendable(const struct request_out *o, const struct turn *t);
+/* Turns of one role that stand together once those without content are left out: [from, end). */
+struct turn_group {
+    const struct turn *from, *end;
+};
+struct turn_group request_out_group(const struct request_out *o, const struct turn *from);
 
 /* Appends the schema with `additionalProperties: false` in every object that does not speak of it;
  * at most ANTHROPIC_CLOSED_TIMES as long. Uses the thread's tape (core/json_read.h). */

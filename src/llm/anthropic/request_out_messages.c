@@ -14,30 +14,6 @@ static const struct str opening = STR("(The conversation begins with the assista
 static const struct str go_on =
     STR("Continue your last message exactly where it ends. Do not repeat any of it.");
 
-/* ---- cache marks ---- */
-
-void request_out_mark(struct request_out *o, enum cache_mark mark)
-{
-    if (mark == CACHE_NONE)
-        return;
-    if (o->marks_skip) {
-        o->marks_skip--;
-        return;
-    }
-    json_key(&o->w, STR("cache_control"));
-    json_put_raw(&o->w, mark == CACHE_1H ? STR("{\"type\":\"ephemeral\",\"ttl\":\"1h\"}")
-                                         : STR("{\"type\":\"ephemeral\"}"));
-}
-
-/* A result's own mark, or one on what it holds. */
-static enum cache_mark mark_of(const struct part *p)
-{
-    enum cache_mark mark = (enum cache_mark)p->cache;
-    for (const struct part *in = p->parts; in && !mark; in = in->next)
-        mark = (enum cache_mark)in->cache;
-    return p->type == PART_REASONING ? CACHE_NONE : mark;
-}
-
 /* ---- which parts go out ---- */
 
 static bool has_thinking(const struct request_out *o, const struct part *p)
@@ -51,7 +27,7 @@ static bool has_thinking(const struct request_out *o, const struct part *p)
 }
 
 /* A long text that is still escaped is taken to say something. */
-static bool says_something(const struct part *p)
+bool request_out_says(const struct part *p)
 {
     return p->escaped.n > 0 || !anthropic_blank(p->text);
 }
@@ -61,7 +37,7 @@ bool request_out_has_part(const struct request_out *o, const struct turn *t, con
     switch ((enum part_type)p->type) {
     case PART_TEXT:
     case PART_REFUSAL:
-        return says_something(p);
+        return request_out_says(p);
     case PART_REASONING:
         return t->role == ROLE_ASSISTANT && has_thinking(o, p);
     case PART_IMAGE:
@@ -84,28 +60,22 @@ static bool has_turn(const struct request_out *o, const struct turn *t)
     return false;
 }
 
-/* The next turn from t on, t included, that has something to say. */
-static const struct turn *sendable(const struct request_out *o, const struct turn *t)
+const struct turn *request_out_sendable(const struct request_out *o, const struct turn *t)
 {
     while (t && !has_turn(o, t))
         t = t->next;
     return t;
 }
 
-/* ---- the plan ---- */
-
-static unsigned count_marks(const struct request_out *o)
+struct turn_group request_out_group(const struct request_out *o, const struct turn *from)
 {
-    unsigned n = 0;
-    for (const struct tool *t = o->r->tools; t; t = t->next)
-        n += t->cache && !t->kind.n;
-    for (const struct part *p = o->r->system; p; p = p->next)
-        n += p->cache && says_something(p);
-    for (const struct turn *t = o->r->turns; t; t = t->next)
-        for (const struct part *p = t->parts; p; p = p->next)
-            n += mark_of(p) && request_out_has_part(o, t, p);
-    return n;
+    struct turn_group g = {from, from};
+    while (g.end && (g.end->role == from->role || !has_turn(o, g.end)))
+        g.end = g.end->next;
+    return g;
 }
+
+/* ---- the plan ---- */
 
 /* Parts that no assistant's turn can hold here: what a model drew or spoke. */
 static void drop_misplaced(struct request_out *o)
@@ -119,11 +89,11 @@ static void drop_misplaced(struct request_out *o)
 
 void request_out_plan_messages(struct request_out *o)
 {
-    unsigned marks = count_marks(o);
-    o->marks_skip = marks > ANTHROPIC_MARKS_MAX ? marks - ANTHROPIC_MARKS_MAX : 0;
+    request_out_plan_marks(o);
     drop_misplaced(o);
     const struct turn *last = NULL;
-    for (const struct turn *t = sendable(o, o->r->turns); t; t = sendable(o, t->next))
+    for (const struct turn *t = request_out_sendable(o, o->r->turns); t;
+         t = request_out_sendable(o, t->next))
         last = t;
     bool thinks = o->thinking == THINKING_ENABLED || o->thinking == THINKING_ADAPTIVE;
     if (last && last->role == ROLE_ASSISTANT && !o->count &&
@@ -271,7 +241,7 @@ static void put_result(struct request_out *o, const struct part *p, enum cache_m
     json_field_string(&o->w, "tool_use_id", carry_id_fit(p->id, ID_MAX_BYTES, o->a));
     for (const struct part *in = p->parts; in; in = in->next) {
         bool text = in->type == PART_TEXT || in->type == PART_REFUSAL;
-        if (text ? !says_something(in) : in->type > PART_AUDIO)
+        if (text ? !request_out_says(in) : in->type > PART_AUDIO)
             continue;
         if (!any) {
             json_key(&o->w, STR("content"));
@@ -347,21 +317,8 @@ static void put_part(struct request_out *o, const struct part *p, enum cache_mar
 
 /* ---- messages ---- */
 
-/* Turns of one role that stand together once those without content are left out: [from, end). */
-struct group {
-    const struct turn *from, *end;
-};
-
-static struct group group_at(const struct request_out *o, const struct turn *from)
-{
-    struct group g = {from, from};
-    while (g.end && (g.end->role == from->role || !has_turn(o, g.end)))
-        g.end = g.end->next;
-    return g;
-}
-
 /* The last part of text in the group, if nothing follows it. */
-static const struct part *last_text(const struct request_out *o, struct group g)
+static const struct part *last_text(const struct request_out *o, struct turn_group g)
 {
     const struct part *last = NULL;
     for (const struct turn *t = g.from; t != g.end; t = t->next)
@@ -380,7 +337,7 @@ static struct str without_tail(struct str s)
 
 /* What stands first in a turn: results in the user's, thinking in the assistant's unless it begins
  * with some anyway, and then nothing is moved. -1: nothing. */
-static int leading_type(const struct request_out *o, struct group g)
+static int leading_type(const struct request_out *o, struct turn_group g)
 {
     if (g.from->role == ROLE_USER)
         return PART_TOOL_RESULT;
@@ -391,7 +348,7 @@ static int leading_type(const struct request_out *o, struct group g)
 }
 
 /* Parts of the leading type, or the others. */
-static void put_group_parts(struct request_out *o, struct group g, int leading, bool lead,
+static void put_group_parts(struct request_out *o, struct turn_group g, int leading, bool lead,
                             const struct part *trim)
 {
     for (const struct turn *t = g.from; t != g.end; t = t->next)
@@ -400,16 +357,16 @@ static void put_group_parts(struct request_out *o, struct group g, int leading, 
                 continue;
             if (p == trim) {
                 neutral_plain_part(p, o->a);
-                put_text_block(o, without_tail(p->text), mark_of(p));
+                put_text_block(o, without_tail(p->text), request_out_mark_of(o, p));
             } else {
-                put_part(o, p, mark_of(p));
+                put_part(o, p, request_out_mark_of(o, p));
             }
         }
 }
 
-static void put_group(struct request_out *o, struct group g)
+static void put_group(struct request_out *o, struct turn_group g)
 {
-    bool last = !sendable(o, g.end);
+    bool last = !request_out_sendable(o, g.end);
     const struct part *trim = last && g.from->role == ROLE_ASSISTANT ? last_text(o, g) : NULL;
     int leading = leading_type(o, g);
     json_open_object(&o->w);
@@ -433,7 +390,7 @@ static void put_user_note(struct request_out *o, struct str text)
 static bool any_system(const struct request_out *o)
 {
     for (const struct part *p = o->r->system; p; p = p->next)
-        if (says_something(p))
+        if (request_out_says(p))
             return true;
     return false;
 }
@@ -441,13 +398,13 @@ static bool any_system(const struct request_out *o)
 static void put_system_blocks(struct request_out *o)
 {
     for (const struct part *p = o->r->system; p; p = p->next)
-        if (says_something(p))
-            put_text_part(o, p, (enum cache_mark)p->cache);
+        if (request_out_says(p))
+            put_text_part(o, p, request_out_mark_of(o, p));
 }
 
 void request_out_messages(struct request_out *o)
 {
-    const struct turn *t = sendable(o, o->r->turns);
+    const struct turn *t = request_out_sendable(o, o->r->turns);
     json_key(&o->w, STR("messages"));
     json_open_array(&o->w);
     if (!t && any_system(o)) { /* nothing but instructions: they are the question */
@@ -465,9 +422,9 @@ void request_out_messages(struct request_out *o)
     if (t && t->role == ROLE_ASSISTANT)
         put_user_note(o, opening);
     while (t) {
-        struct group g = group_at(o, t);
+        struct turn_group g = request_out_group(o, t);
         put_group(o, g);
-        t = sendable(o, g.end);
+        t = request_out_sendable(o, g.end);
     }
     if (o->prefill_note)
         put_user_note(o, go_on);
@@ -479,7 +436,7 @@ void request_out_messages(struct request_out *o)
 void request_out_system(struct request_out *o)
 {
     bool words = o->r->format == FORMAT_JSON || o->schema == SCHEMA_IN_WORDS;
-    bool own = any_system(o) && sendable(o, o->r->turns);
+    bool own = any_system(o) && request_out_sendable(o, o->r->turns);
     if (!own && !words)
         return;
     json_key(&o->w, STR("system"));

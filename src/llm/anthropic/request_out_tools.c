@@ -144,7 +144,7 @@ static void put_tool(struct request_out *o, const struct tool *t)
     put_schema(o, t->schema);
     if (t->strict > 0 && model_caps_rule(o->t->caps, RULE_JSON_SCHEMA_NATIVE))
         json_field_bool(&o->w, "strict", true);
-    request_out_mark(o, t->cache);
+    request_out_mark(o, o->mark_tool == t ? CACHE_5M : (enum cache_mark)t->cache);
     json_close_object(&o->w);
 }
 

@@ -73,6 +73,7 @@ static struct channel_row channel(const char *name)
                                 .drain_max_s = 4,
                                 .drain_max_tokens = ROW_NULL,
                                 .min_output_tps = 7,
+                                .cache_marks = STR("auto"),
                                 .status = STR("maintenance")};
 }
 
