@@ -1,42 +1,26 @@
 /* fuzz_head: any bytes as a request.  A head fed in pieces (the first byte says how long) must come
  * to the same end as one fed whole, and what the parser accepts must hold its promises: every span
  * inside the head, clean of line ends, one meaning for the body's length. */
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "net/http1.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define must(x) ((x) ? (void)0 : (fprintf(stderr, "broken: %s, line %d\n", #x, __LINE__), abort()))
-
-static char *exact(const void *p, size_t n) /* so that one byte too far is seen */
-{
-    char *block = malloc(n ? n : 1);
-    must(block);
-    if (n)
-        memcpy(block, p, n);
-    return block;
-}
-
-static enum err find(const uint8_t *data, size_t size, size_t step, size_t *head_n)
-{
-    enum err e = ERR_AGAIN;
-    *head_n = 0;
-    for (size_t n = 0; e == ERR_AGAIN && n < size;) {
-        n = size - n < step ? size : n + step;
-        char *block = exact(data, n);
-        e = http_head_find(str_make(block, n), head_n, true, NULL);
-        must(*head_n <= n);
-        free(block);
-    }
-    return e;
-}
+#include "head.h"
 
 static void check_span(struct str s, struct str head)
 {
     must(!s.p || (s.p >= head.p && s.p + s.n <= head.p + head.n));
     must(str_chr(s, '\r') < 0 && str_chr(s, '\n') < 0 && str_chr(s, 0) < 0);
+}
+
+/* Path and query are the target, or what follows the host in one that is absolute. */
+static void check_target(const struct http_head *h, struct str head)
+{
+    bool absolute = h->target.p[0] != '/' && h->target.p[0] != '*';
+    size_t front = absolute ? (size_t)(h->host.p - h->target.p) + h->host.n : 0;
+    struct str rest = str_from(h->target, front);
+    bool bare = absolute && (!rest.n || rest.p[0] == '?');
+    check_span(h->host, head);
+    must(!absolute || (h->host.n && front >= 8 && front <= h->target.n));
+    must(rest.n == (bare ? 0 : h->path.n) + (h->query.p ? 1 + h->query.n : 0));
+    must(bare ? str_eq(h->path, STR("/")) : h->path.p == rest.p);
+    must(h->path.n && str_chr(h->path, '?') < 0);
 }
 
 static void check_head(const struct http_head *h, struct str head)
@@ -61,29 +45,21 @@ static void check_head(const struct http_head *h, struct str head)
         check_span(http_get(h, (enum http_known)k), head);
     check_span(h->method, head);
     check_span(h->target, head);
-    must(h->target.n == h->path.n + (h->query.p ? 1 + h->query.n : 0));
-    must(h->path.p == h->target.p && h->path.n && str_chr(h->path, '?') < 0);
+    check_target(h, head);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct http_head h;
     struct err_info info;
-    size_t whole, pieces;
-    if (!size)
+    size_t n;
+    char *block = find_both_ways(data, size, true, &n);
+    if (!block)
         return 0;
-    size_t step = data[0] % 32 + 1;
-    data++;
-    size--;
-    enum err e = find(data, size, size ? size : 1, &whole);
-    must(find(data, size, step, &pieces) == e && (e || whole == pieces));
-    if (e)
-        return 0;
-    must(whole >= 4 && whole <= HTTP_HEAD_MAX && !memcmp(data + whole - 4, "\r\n\r\n", 4));
-    char *block = exact(data, whole);
+    must(n >= 4 && n <= HTTP_HEAD_MAX && !memcmp(block + n - 4, "\r\n\r\n", 4));
     err_info_init(&info);
-    if (http_request_parse(&h, str_make(block, whole), &info) == ERR_OK)
-        check_head(&h, str_make(block, whole));
+    if (http_request_parse(&h, str_make(block, n), &info) == ERR_OK)
+        check_head(&h, str_make(block, n));
     else
         must(info.text[0]);
     free(block);

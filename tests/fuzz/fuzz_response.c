@@ -1,36 +1,6 @@
 /* fuzz_response: any bytes as an upstream's head.  In pieces as whole, spans inside, one framing.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "net/http1.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define must(x) ((x) ? (void)0 : (fprintf(stderr, "broken: %s, line %d\n", #x, __LINE__), abort()))
-
-static char *exact(const void *p, size_t n) /* so that one byte too far is seen */
-{
-    char *block = malloc(n ? n : 1);
-    must(block);
-    if (n)
-        memcpy(block, p, n);
-    return block;
-}
-
-static enum err find(const uint8_t *data, size_t size, size_t step, size_t *head_n)
-{
-    enum err e = ERR_AGAIN;
-    *head_n = 0;
-    for (size_t n = 0; e == ERR_AGAIN && n < size;) {
-        n = size - n < step ? size : n + step;
-        char *block = exact(data, n);
-        e = http_head_find(str_make(block, n), head_n, false, NULL);
-        must(*head_n <= n);
-        free(block);
-    }
-    return e;
-}
+#include "head.h"
 
 static void check_head(const struct http_head *h, struct str head, bool no_body)
 {
@@ -56,22 +26,15 @@ static void check_head(const struct http_head *h, struct str head, bool no_body)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct http_head h;
-    size_t whole, pieces;
-    if (!size)
+    size_t n;
+    char *block = find_both_ways(data, size, false, &n);
+    if (!block)
         return 0;
-    size_t step = data[0] % 32 + 1;
     bool no_body = data[0] >= 128;
-    data++;
-    size--;
-    enum err e = find(data, size, size ? size : 1, &whole);
-    must(find(data, size, step, &pieces) == e && (e || whole == pieces));
-    if (e)
-        return 0;
-    char *block = exact(data, whole);
-    e = http_response_parse(&h, str_make(block, whole), no_body, NULL);
+    enum err e = http_response_parse(&h, str_make(block, n), no_body, NULL);
     must(e == ERR_OK || e == ERR_UPSTREAM_PROTOCOL);
     if (!e)
-        check_head(&h, str_make(block, whole), no_body);
+        check_head(&h, str_make(block, n), no_body);
     free(block);
     return 0;
 }
