@@ -86,7 +86,7 @@ static enum err edit_body(struct request *r, const struct choice *c)
         .quirks =
             op_row((enum llm_op)r->op)->dialect != DIALECT_GEMINI ? ch->provider->quirks : NULL,
     };
-    if (!str_eq(c->upstream, r->plan->body.model) || r->deployment.p)
+    if (!str_eq(c->upstream, r->plan->body.model) || r->plan->deployment.p)
         plan.upstream_model = c->upstream;
     return openai_request_edits(&p->body, &plan, &r->arena, &p->edits);
 }
@@ -356,7 +356,7 @@ static void none_left(struct request *r, const struct reasons *why)
     char name[128], reasons[256];
     bool throttled = reasons_throttled(why);
     err_info_init(&info);
-    str_copy(name, sizeof name, r->model);
+    str_copy(name, sizeof name, r->plan->model);
     enum err e = err_set(&info, throttled ? ERR_RATE_LIMITED : ERR_NO_CHANNEL,
                          "No channel can serve '%s' now: %s.", name, reasons_text(why, reasons));
     info.retry_ms = (int64_t)why->wait_ms;

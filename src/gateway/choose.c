@@ -23,14 +23,15 @@ struct tier {
 
 static struct str upstream_of(const struct request *r, const struct candidate *c)
 {
-    return c->upstream.n ? c->upstream : r->model;
+    return c->upstream.n ? c->upstream : r->plan->model;
 }
 
 static const struct catalogue_entry *entry_of(const struct request *r, const struct candidate *c)
 {
-    return c->entry ? c->entry
-                    : model_resolve(r->worker->gateway->catalogue,
-                                    str_c(c->channel->provider->name), upstream_of(r, c), r->model);
+    return c->entry
+               ? c->entry
+               : model_resolve(r->worker->gateway->catalogue, str_c(c->channel->provider->name),
+                               upstream_of(r, c), r->plan->model);
 }
 
 static void tier_add(const struct request *r, struct tier *t, const struct candidate *c,
@@ -139,7 +140,8 @@ bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons 
     struct route route;
     *why = (struct reasons){0};
     const struct api_key *k = snapshot_key(w->snapshot, p->key_digest);
-    if (!k || p->tried_n == TRIED_MAX || !snapshot_route(k->tenant, r->model, &route, scratch))
+    if (!k || p->tried_n == TRIED_MAX ||
+        !snapshot_route(k->tenant, r->plan->model, &route, scratch))
         return false;
     struct eligible_ask ask = {
         .key = k,
@@ -181,7 +183,7 @@ bool choose_fallback(struct request *r, unsigned kinds)
     const struct api_key *k = snapshot_key(r->worker->snapshot, p->key_digest);
     unsigned kind = kinds & FAULT_CONTEXT ? FAULT_CONTEXT : kinds & FAULT_POLICY;
     if (!kind || (p->fell_back & kind) || !k ||
-        !snapshot_route(k->tenant, r->model, &route, scratch))
+        !snapshot_route(k->tenant, r->plan->model, &route, scratch))
         return false;
     struct str name = kind == FAULT_CONTEXT ? route.context_fallback : route.policy_fallback;
     if (!name.n || !key_allows_model(k, name) || !snapshot_route(k->tenant, name, &to, scratch))
@@ -191,6 +193,6 @@ bool choose_fallback(struct request *r, unsigned kinds)
         return false;
     p->fell_back |= (uint8_t)kind;
     p->tried_n = 0;
-    r->model = name;
+    r->plan->model = name;
     return true;
 }

@@ -273,12 +273,12 @@ enum err idempotency_read(struct request *r, const struct http_head *h, struct e
 /* What is asked for beside the body: the path may say it. */
 static bool digest_begin(struct idem *x, const struct request *r)
 {
-    const uint8_t how[5] = {r->op, r->dialect, r->stream, r->array, r->deployment.p != NULL};
+    const uint8_t how[5] = {r->op, r->dialect, r->stream, r->array, r->plan->deployment.p != NULL};
     x->digest = EVP_MD_CTX_new();
     return x->digest && EVP_DigestInit_ex(x->digest, EVP_sha256(), NULL) &&
            EVP_DigestUpdate(x->digest, how, sizeof how) &&
-           EVP_DigestUpdate(x->digest, &(uint32_t){(uint32_t)r->model.n}, 4) &&
-           EVP_DigestUpdate(x->digest, r->model.p, r->model.n);
+           EVP_DigestUpdate(x->digest, &(uint32_t){(uint32_t)r->plan->model.n}, 4) &&
+           EVP_DigestUpdate(x->digest, r->plan->model.p, r->plan->model.n);
 }
 
 /* One step of the body. ERR_AGAIN: there is more. */

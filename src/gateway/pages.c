@@ -216,15 +216,16 @@ void page_models(struct request *r, const struct api_key *k, bool head)
     if (r->op == OP_MODEL) {
         struct route route;
         struct candidate scratch[CANDIDATES_MAX];
-        if (!snapshot_route(k->tenant, r->deployment, &route, scratch) ||
-            !listed(k, r->deployment)) {
+        if (!snapshot_route(k->tenant, r->plan->deployment, &route, scratch) ||
+            !listed(k, r->plan->deployment)) {
             (void)!err_set(
                 &info, ERR_MODEL_NOT_FOUND, "The model '%.*s' does not exist.",
-                STR_FMT(str_make(r->deployment.p, r->deployment.n < 128 ? r->deployment.n : 128)));
+                STR_FMT(str_make(r->plan->deployment.p,
+                                 r->plan->deployment.n < 128 ? r->plan->deployment.n : 128)));
             request_refuse(r, ERR_MODEL_NOT_FOUND, &info);
             return;
         }
-        struct model_entry m = entry(g, &route, r->deployment);
+        struct model_entry m = entry(g, &route, r->plan->deployment);
         d->model_one(&b, &m);
     } else {
         size_t at = 0, n = 0;

@@ -133,11 +133,12 @@ static const struct channel *find(const struct api_key *k, struct str name)
 enum err passthrough_read(struct request *r, const struct surface *s, const struct api_key *k,
                           const struct http_head *h, struct err_info *info)
 {
-    const struct channel *ch = find(k, r->deployment);
+    const struct channel *ch = find(k, r->plan->deployment);
     if (!ch)
         return err_set(
             info, ERR_NOT_FOUND, "There is no channel '%.*s' for this API key.",
-            STR_FMT(str_make(r->deployment.p, r->deployment.n < 128 ? r->deployment.n : 128)));
+            STR_FMT(str_make(r->plan->deployment.p,
+                             r->plan->deployment.n < 128 ? r->plan->deployment.n : 128)));
     if (!path_ok(s->rest))
         return err_set(info, ERR_INVALID, "the path may not hold '.' or '..' or escaped slashes");
     struct passthrough *p = arena_zalloc(&r->arena, sizeof *p);
@@ -154,7 +155,7 @@ enum err passthrough_read(struct request *r, const struct surface *s, const stru
     r->plan->passthrough = p;
     r->plan->body.op = OP_PASSTHROUGH;
     r->plan->body.n = 1;
-    r->model = STR("");
+    r->plan->model = STR("");
     r->ping = 0;
     r->stream = 1; /* its length in time is the upstream's affair */
     if (buf_failed(b) || !p->fields.p || arena_failed(&r->arena))

@@ -361,7 +361,8 @@ static void on_head(struct http_conn *c, const struct http_head *h)
         request_refuse(r, e, &info);
         return;
     }
-    if (s.name.p && (!surface_decode(s.name, &r->arena, &r->deployment) || !r->deployment.n)) {
+    if (s.name.p &&
+        (!surface_decode(s.name, &r->arena, &r->plan->deployment) || !r->plan->deployment.n)) {
         (void)!err_set(&info, ERR_INVALID, "the model name in the path is malformed");
         request_refuse(r, ERR_INVALID, &info);
         return;
@@ -406,18 +407,20 @@ static enum step phase_parse(struct request *r)
             return STEP_WAIT;
         }
         if (!e)
-            e = openai_request_read_doc(&p->body, r->op, &doc, r->deployment, &r->arena, &info);
+            e = openai_request_read_doc(&p->body, r->op, &doc, r->plan->deployment, &r->arena,
+                                        &info);
         json_steps_free(&r->steps);
     } else {
         e = json_parse(&p->doc, p->body.body, &info);
         p->doc_parse = json_parse_count();
         if (!e)
-            e = openai_request_read_doc(&p->body, r->op, &p->doc, r->deployment, &r->arena, &info);
+            e = openai_request_read_doc(&p->body, r->op, &p->doc, r->plan->deployment, &r->arena,
+                                        &info);
     }
     if (e)
         return refused(r, e, &info);
     r->stream = op_row(r->op)->may_stream && (p->body.stream || r->force_stream);
-    r->model = p->body.model;
+    r->plan->model = p->body.model;
     r->estimate_in = p->body.estimate_in;
     uint32_t out =
         p->body.max_output ? p->body.max_output : r->worker->settings.reserve_output_default;
@@ -457,14 +460,14 @@ static enum step phase_resolve(struct request *r)
         return refused(r, ERR_UNAUTHORIZED, &info); /* revoked while the body came in */
     str_copy(info.field, sizeof info.field, STR("model"));
     char name[128], models[320];
-    str_copy(name, sizeof name, r->model);
-    if (!snapshot_route(k->tenant, r->model, &route, scratch)) {
+    str_copy(name, sizeof name, r->plan->model);
+    if (!snapshot_route(k->tenant, r->plan->model, &route, scratch)) {
         list_models(k, models, sizeof models);
         (void)!err_set(&info, ERR_MODEL_NOT_FOUND, "The model '%s' does not exist. %s%s", name,
                        models[0] ? "Available: " : "No model is configured.", models);
         return refused(r, ERR_MODEL_NOT_FOUND, &info);
     }
-    if (!key_allows_model(k, r->model)) {
+    if (!key_allows_model(k, r->plan->model)) {
         (void)!err_set(&info, ERR_FORBIDDEN, "This API key may not use the model '%s'.", name);
         return refused(r, ERR_FORBIDDEN, &info);
     }
@@ -485,7 +488,7 @@ static enum step phase_admit(struct request *r)
         .stream = r->stream,
         .est_in = r->estimate_in,
         .est_out = r->estimate_out,
-        .model = r->model,
+        .model = r->plan->model,
     };
     memcpy(a.request_id, r->id, 16);
     enum err e = journal_admitted(r->worker->ring, &a);

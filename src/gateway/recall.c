@@ -212,7 +212,7 @@ static bool wants_thoughts(const struct request *r, const struct candidate *c)
     const struct model_caps *caps =
         c->entry ? &c->entry->caps
                  : model_caps_find(r->worker->gateway->catalogue, str_c(c->channel->provider->name),
-                                   c->upstream.n ? c->upstream : r->model);
+                                   c->upstream.n ? c->upstream : r->plan->model);
     return caps->thinking == THINK_TOGGLE ||
            op_serve((enum llm_op)r->op, c->channel->ops) == OP_MESSAGES;
 }
@@ -228,7 +228,7 @@ static bool may_lack(const struct request *r)
     if ((r->op != OP_CHAT && r->op != OP_RESPONSES) || !(r->plan->body.needs & NEED_TOOLS))
         return false;
     const struct api_key *k = snapshot_key(w->snapshot, r->plan->key_digest);
-    if (!k || !snapshot_route(k->tenant, r->model, &route, scratch))
+    if (!k || !snapshot_route(k->tenant, r->plan->model, &route, scratch))
         return false;
     for (unsigned i = 0; i < route.n && i < CANDIDATES_MAX; i++)
         if (wants_thoughts(r, &route.candidates[i]))

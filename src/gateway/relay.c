@@ -186,7 +186,7 @@ void relay_shed_plan(struct request *r)
     attempt_wipe_head(r); /* an upstream that answered early has taken it only now */
     buf_release(&r->plan->translated);
     r->plan = NULL;
-    r->model = r->deployment = r->usage_raw = STR_NULL;
+    r->usage_raw = STR_NULL;
     r->usage_cap = 0;
     arena_release(&r->arena);
     mem_free(r->hold);

@@ -46,6 +46,7 @@ enum torn { TORN_NOT, TORN_IN_LINE, TORN_LINE_START, TORN_LINE_CR };
 /* What only the time before the commit needs; in the arena. */
 struct request_plan {
     struct openai_request body;
+    struct str deployment, model; /* the path's; the caller's name for it */
     struct openai_edits edits;
     struct json_doc doc;                 /* of the body, as long as … */
     uint64_t doc_parse;                  /* … this is json_parse_count() */
@@ -59,8 +60,8 @@ struct request_plan {
     const char *content_type;            /* of a passthrough's answer */
     bool strict;                         /* what cannot be carried is refused */
     struct str anthropic_version, anthropic_beta;
-    struct str session;                                         /* x-lyss-session */
-    struct str head; /* of the current attempt, with its credential */
+    struct str session; /* x-lyss-session */
+    struct str head;    /* of the current attempt, with its credential */
     struct iovec iov[2 * (EDIT_IOV_MAX(OPENAI_EDITS_MAX) + 1)]; /* request, and room to send it */
     uint8_t key_digest[32];
     struct tried tried[TRIED_MAX];
@@ -138,8 +139,7 @@ struct request {
     uint32_t tail_n;
     char *hold; /* events held before the commit */
     uint32_t hold_n, hold_cap, hold_events;
-    struct str usage_raw;         /* in the arena */
-    struct str deployment, model; /* in the arena, before the commit */
+    struct str usage_raw; /* in the arena */
 };
 
 /* ---- pipeline.c: from the head to the first attempt ---- */

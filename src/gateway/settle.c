@@ -57,7 +57,7 @@ static struct str upstream_model(const struct request *r)
 {
     if (r->upstream_model)
         return str_c(r->upstream_model);
-    return r->plan && r->channel ? r->model : STR_NULL;
+    return r->plan && r->channel ? r->plan->model : STR_NULL;
 }
 
 static int64_t ttft_us(const struct request *r)

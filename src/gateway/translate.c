@@ -64,7 +64,7 @@ enum err translate_read(struct request *r, struct err_info *info)
     if (!n)
         return ERR_NOMEM;
     neutral_request_init(n, (enum llm_op)r->op);
-    e = codec_of((enum llm_op)r->op)->read_request(n, &d, r->deployment, &r->arena, info);
+    e = codec_of((enum llm_op)r->op)->read_request(n, &d, r->plan->deployment, &r->arena, info);
     if (!e && arena_failed(&r->arena))
         e = ERR_NOMEM;
     if (!e)
@@ -110,7 +110,7 @@ static void say_answer(const struct request *r, char id[static 37], struct answe
     *as = (struct answer){
         .op = (enum llm_op)r->op,
         .request_id = str_make(id, 36),
-        .model = r->upstream_model ? str_c(r->upstream_model) : r->model,
+        .model = r->upstream_model ? str_c(r->upstream_model) : r->plan->model,
         .created_s = clock_wall_ms() / 1000,
         .estimate_in = r->estimate_in,
         .include_usage = n && n->include_usage,
