@@ -152,7 +152,7 @@ static void reset_for_attempt(struct request *r)
     struct request_plan *p = r->plan;
     r->upstream_status = 0;
     r->sse = r->whole = 0;
-    r->hold_n = r->hold_events = 0;
+    p->hold_n = p->hold_events = 0;
     gunzip_free(&r->gunzip);
     translation_free(&r->translation);
     recall_free(&r->recall);

@@ -207,7 +207,6 @@ void request_free(struct request *r)
     json_steps_free(&r->steps);
     gunzip_free(&r->gunzip);
     mem_free(r->tail);
-    mem_free(r->hold);
     mem_free(r->upstream_model);
     mem_free(r->ids);
     mem_free(r->spent);
@@ -216,8 +215,10 @@ void request_free(struct request *r)
     recall_free(&r->recall);
     mem_free(r->pace);
     recall_leave(r);
-    if (r->plan)
+    if (r->plan) {
         buf_release(&r->plan->translated);
+        mem_free(r->plan->hold);
+    }
     arena_release(&r->arena);
     mem_free(r);
 }

@@ -185,13 +185,11 @@ void relay_shed_plan(struct request *r)
         return;
     attempt_wipe_head(r); /* an upstream that answered early has taken it only now */
     buf_release(&r->plan->translated);
+    mem_free(r->plan->hold);
     r->plan = NULL;
     r->usage_raw = STR_NULL;
     r->usage_cap = 0;
     arena_release(&r->arena);
-    mem_free(r->hold);
-    r->hold = NULL;
-    r->hold_n = r->hold_cap = 0;
     if (r->body_bytes) {
         atomic_fetch_sub_explicit(&r->worker->body_bytes, r->body_bytes, memory_order_relaxed);
         r->body_bytes = 0;

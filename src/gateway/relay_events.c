@@ -17,33 +17,33 @@
 
 static bool hold(struct request *r, struct str raw)
 {
-    if (r->hold_n + raw.n > r->hold_cap) {
-        uint32_t cap = r->hold_cap ? r->hold_cap : 512;
-        while (cap < r->hold_n + raw.n)
+    if (r->plan->hold_n + raw.n > r->plan->hold_cap) {
+        uint32_t cap = r->plan->hold_cap ? r->plan->hold_cap : 512;
+        while (cap < r->plan->hold_n + raw.n)
             cap *= 2;
-        char *p = mem_realloc(r->hold, cap);
+        char *p = mem_realloc(r->plan->hold, cap);
         if (!p)
             return false;
-        r->hold = p;
-        r->hold_cap = cap;
+        r->plan->hold = p;
+        r->plan->hold_cap = cap;
     }
-    memcpy(r->hold + r->hold_n, raw.p, raw.n);
-    r->hold_n += (uint32_t)raw.n;
-    r->hold_events++;
+    memcpy(r->plan->hold + r->plan->hold_n, raw.p, raw.n);
+    r->plan->hold_n += (uint32_t)raw.n;
+    r->plan->hold_events++;
     return true;
 }
 
 /* Puts what was held, if anything, before run. False: no memory, the request has ended. */
 static bool join_held(struct request *r, struct str *run)
 {
-    if (!r->hold_n)
+    if (!r->plan || !r->plan->hold_n)
         return true;
     if (!hold(r, *run)) {
         relay_break(r, LEDGER_UPSTREAM_ERROR, ERR_NOMEM, NULL, NULL);
         return false;
     }
-    *run = str_make(r->hold, r->hold_n);
-    r->hold_n = 0;
+    *run = str_make(r->plan->hold, r->plan->hold_n);
+    r->plan->hold_n = 0;
     return true;
 }
 
@@ -115,8 +115,8 @@ static enum verdict judge(struct request *r, const struct sse_event *ev, struct 
     bool swallow = (flags & EV_USAGE_ONLY) && r->swallow_usage;
     if (r->phase == PHASE_ATTEMPT) {
         bool lifecycle = (flags & EV_LIFECYCLE) && !(flags & (EV_CONTENT | EV_TERMINAL));
-        if (lifecycle && !swallow && r->hold_events < HOLD_EVENTS_MAX &&
-            r->hold_n + ev->raw.n <= HOLD_BYTES_MAX) {
+        if (lifecycle && !swallow && r->plan->hold_events < HOLD_EVENTS_MAX &&
+            r->plan->hold_n + ev->raw.n <= HOLD_BYTES_MAX) {
             if (hold(r, ev->raw))
                 return SKIP;
             fault_from_err(&e.fault, ERR_NOMEM, NULL);
@@ -180,8 +180,8 @@ static bool pass_translated(struct request *r, struct str *in)
             return false;
         }
         if (r->phase == PHASE_ATTEMPT && !(flags & EV_ERROR) &&
-            (flags & (EV_CONTENT | EV_TERMINAL) || r->hold_events >= HOLD_EVENTS_MAX ||
-             r->hold_n + out->n > HOLD_BYTES_MAX))
+            (flags & (EV_CONTENT | EV_TERMINAL) || r->plan->hold_events >= HOLD_EVENTS_MAX ||
+             r->plan->hold_n + out->n > HOLD_BYTES_MAX))
             relay_commit(r);
         if (flags & EV_USAGE)
             keep_usage(r, e.usage_raw);

@@ -54,11 +54,13 @@ struct request_plan {
     struct recall_ask *recall;           /* what other workers were asked for it */
     int64_t pin_channel, pin_credential; /* where it must go; 0: anywhere */
     bool lacks_thoughts;                 /* its calls of tools came back without them */
-    struct buf translated;               /* the body in the upstream's form */
-    struct link link;                    /* what its writer tells the answer's reader */
-    struct passthrough *passthrough;     /* NULL: it is understood */
-    const char *content_type;            /* of a passthrough's answer */
-    bool strict;                         /* what cannot be carried is refused */
+    char *hold;                          /* events held before the commit */
+    uint32_t hold_n, hold_cap, hold_events;
+    struct buf translated;           /* the body in the upstream's form */
+    struct link link;                /* what its writer tells the answer's reader */
+    struct passthrough *passthrough; /* NULL: it is understood */
+    const char *content_type;        /* of a passthrough's answer */
+    bool strict;                     /* what cannot be carried is refused */
     struct str anthropic_version, anthropic_beta;
     struct str session; /* x-lyss-session */
     struct str head;    /* of the current attempt, with its credential */
@@ -137,8 +139,6 @@ struct request {
     struct recall_notes *recall;     /* what of the answer is to be remembered; mostly NULL */
     char *tail;                      /* unfinished event */
     uint32_t tail_n;
-    char *hold; /* events held before the commit */
-    uint32_t hold_n, hold_cap, hold_events;
     struct str usage_raw; /* in the arena */
 };
 
