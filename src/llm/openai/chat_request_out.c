@@ -7,6 +7,7 @@
 
 #define STOP_MAX          4
 #define STOP_MAX_DEEPSEEK 16
+#define USER_MAX          64 /* OpenAI refuses a longer one */
 
 void openai_receipt(struct receipt *r, struct str name)
 {
@@ -360,7 +361,7 @@ static void put_rest(struct chat_out *o)
 {
     const struct neutral_request *r = o->r;
     bool theirs = o->openai && !o->plain;
-    put_text(o, "user", r->user);
+    put_hint(o, "user", r->user, false, o->plain || r->user.n <= USER_MAX);
     put_hint(o, "verbosity", r->verbosity, false, !o->plain);
     put_hint(o, "metadata", r->metadata, true, theirs);
     put_hint(o, "service_tier", r->service_tier, false, theirs);

@@ -132,28 +132,48 @@ enum err embeddings_write_request(struct neutral_request *r, const struct target
 
 /* ---- answers ---- */
 
+/* Each stands where its index says; where none is said, after the one before it. */
+static enum err read_vectors(struct neutral_reply *out, const struct json_doc *d, uint32_t data,
+                             struct arena *a, struct fault *f)
+{
+    int64_t n = 0, at = 0;
+    OPENAI_EACH(d, e, data)
+    n++;
+    struct neutral_vector *all = arena_zalloc(a, (size_t)(n + 1) * sizeof *all);
+    if (!all)
+        return ERR_NOMEM;
+    OPENAI_EACH(d, e, data)
+    {
+        uint32_t v = json_get(d, e, STR("embedding"));
+        json_i64(d, json_get(d, e, STR("index")), &at);
+        if (at < 0 || at >= n || all[at].raw.p || all[at].base64.p)
+            return openai_fault(f, ERR_UPSTREAM_PROTOCOL,
+                                "the upstream's answer numbers its vectors wrongly");
+        if (json_is(d, v, JSON_ARRAY))
+            all[at].raw = json_raw(d, v);
+        else if (!json_string(d, v, a, &all[at].base64))
+            return openai_fault(f, ERR_UPSTREAM_PROTOCOL,
+                                "the upstream's answer has an entry without a vector");
+        at++;
+    }
+    for (int64_t i = 0; i + 1 < n; i++)
+        all[i].next = &all[i + 1];
+    out->vectors = n ? all : NULL;
+    return ERR_OK;
+}
+
 enum err embeddings_read_reply(struct neutral_reply *out, const struct json_doc *d,
                                const struct link *link, struct str provider, struct arena *a,
                                struct fault *f)
 {
     uint32_t root = json_root(d), data = json_get(d, root, STR("data"));
-    struct neutral_vector **end = &out->vectors;
     *out = (struct neutral_reply){.created_s = 0};
     if (!json_is(d, data, JSON_ARRAY))
         return openai_reply_error(d, provider, f);
     json_string(d, json_get(d, root, STR("model")), a, &out->model);
-    OPENAI_EACH(d, e, data)
-    {
-        uint32_t v = json_get(d, e, STR("embedding"));
-        if (!(*end = arena_zalloc(a, sizeof **end)))
-            return ERR_NOMEM;
-        if (json_is(d, v, JSON_ARRAY))
-            (*end)->raw = json_raw(d, v);
-        else if (!json_string(d, v, a, &(*end)->base64))
-            return openai_fault(f, ERR_UPSTREAM_PROTOCOL,
-                                "the upstream's answer has an entry without a vector");
-        end = &(*end)->next;
-    }
+    enum err e = read_vectors(out, d, data, a, f);
+    if (e)
+        return e;
     out->has_usage = usage_read_openai(d, json_get(d, root, STR("usage")), &out->usage);
     return arena_failed(a) ? ERR_NOMEM : ERR_OK;
 }
