@@ -33,12 +33,32 @@ static const struct str of_one_hop[] = {
     STR("http2-settings"),
 };
 static const struct str of_the_caller[] = {
-    STR("host"),           STR("expect"),         STR("authorization"), STR("x-api-key"),
-    STR("api-key"),        STR("x-goog-api-key"), STR("cookie"),        STR("accept-encoding"),
-    STR("user-agent"),     STR("forwarded"),      STR("x-forwarded-*"), STR("x-real-ip"),
-    STR("x-lyss-*"),       STR("x-request-id"),   STR("origin"),        STR("referer"),
-    STR("traceparent"),    STR("tracestate"),     STR("sec-*"),         STR("openai-organization"),
+    STR("host"),
+    STR("expect"),
+    STR("authorization"),
+    STR("x-api-key"),
+    STR("api-key"),
+    STR("x-goog-api-key"),
+    STR("cookie"),
+    STR("accept-encoding"),
+    STR("user-agent"),
+    STR("forwarded"),
+    STR("x-forwarded-*"),
+    STR("x-real-ip"),
+    STR("x-lyss-*"),
+    STR("x-request-id"),
+    STR("origin"),
+    STR("referer"),
+    STR("traceparent"),
+    STR("tracestate"),
+    STR("sec-*"),
+    STR("openai-organization"),
     STR("openai-project"),
+    STR("via"),
+    STR("x-goog-user-project"),
+    STR("cf-*"),
+    STR("true-client-ip"),
+    STR("ocp-apim-subscription-key"),
 };
 static const struct str of_the_upstream[] = {
     STR("set-cookie"),
@@ -54,6 +74,7 @@ static const struct str of_the_upstream[] = {
     STR("cache-control"),
     STR("openai-organization"),
     STR("openai-project"),
+    STR("anthropic-organization-id"),
 };
 #define LIST(l) (l), sizeof(l) / sizeof *(l)
 
@@ -106,13 +127,23 @@ static bool path_ok(struct str path)
            str_chr(path, '\\') < 0;
 }
 
+/* Does it say who the caller is? However its name is spelled. */
+static bool is_credential(struct str part, struct arena *a)
+{
+    static const struct str names[] = {STR("key"), STR("access_token"), STR("api-key"),
+                                       STR("subscription-key")};
+    struct str name, plain;
+    str_split(&part, '=', &name);
+    return surface_decode(name, a, &plain) && in_list(plain, names, sizeof names / sizeof *names);
+}
+
 /* The caller's query without a key in it. */
-static void put_query(struct buf *b, struct str query)
+static void put_query(struct buf *b, struct str query, struct arena *a)
 {
     struct str part;
     char sep = '?';
     while (query.p && str_split(&query, '&', &part)) {
-        if (str_starts(part, STR("key=")))
+        if (is_credential(part, a))
             continue;
         buf_char(b, sep);
         buf_str(b, part);
@@ -139,6 +170,9 @@ enum err passthrough_read(struct request *r, const struct surface *s, const stru
             info, ERR_NOT_FOUND, "There is no channel '%.*s' for this API key.",
             STR_FMT(str_make(r->plan->deployment.p,
                              r->plan->deployment.n < 128 ? r->plan->deployment.n : 128)));
+    if (k->models_n) /* which one is asked for is nowhere looked at */
+        return err_set(info, ERR_FORBIDDEN,
+                       "This API key may use certain models only, and so no passthrough.");
     if (!path_ok(s->rest))
         return err_set(info, ERR_INVALID, "the path may not hold '.' or '..' or escaped slashes");
     struct passthrough *p = arena_zalloc(&r->arena, sizeof *p);
@@ -147,7 +181,7 @@ enum err passthrough_read(struct request *r, const struct surface *s, const stru
     struct buf *b = scratch_buf(SCRATCH_REPLY_BODY, 16384);
     buf_str(b, ch->at.prefix);
     buf_str(b, s->rest);
-    put_query(b, h->query);
+    put_query(b, h->query, &r->arena);
     p->channel_id = ch->id;
     p->method = arena_dup(&r->arena, h->method);
     p->target = arena_dup(&r->arena, buf_view(b));
@@ -214,6 +248,13 @@ void passthrough_write_head(const struct request *r, const struct choice *c, siz
         buf_lit(b, "\r\n");
     }
     buf_lit(b, "\r\n");
+}
+
+enum err passthrough_error(int status)
+{
+    if (status < 400)
+        return ERR_OK;
+    return status < 500 ? ERR_UPSTREAM_REQUEST : ERR_UPSTREAM_ERROR;
 }
 
 bool passthrough_answer(struct request *r, const struct http_head *h)

@@ -4,6 +4,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "gateway/idempotency.h"
+#include "gateway/passthrough.h"
 #include "gateway/recall.h"
 #include "gateway/translate.h"
 #include "net/scratch.h"
@@ -48,20 +49,35 @@ static size_t object_end(struct str s, size_t at)
     return 0;
 }
 
+/* Each wire has its own members; of what passes unread nothing else tells whose they are. */
+static bool read_usage(struct str object, bool gemini, struct usage *out)
+{
+    struct json_doc d;
+    if (json_parse(&d, object, NULL))
+        return false;
+    *out = (struct usage){0};
+    if (gemini)
+        return usage_read_gemini(&d, json_root(&d), out);
+    if (json_get(&d, json_root(&d), STR("cache_read_input_tokens")) != JSON_NONE)
+        return usage_read_anthropic(&d, json_root(&d), out);
+    return usage_read_openai(&d, json_root(&d), out);
+}
+
 void relay_read_last_usage(struct request *r)
 {
-    static const struct str key = STR("\"usage\"");
+    static const struct str key = STR("\"usage\""), google = STR("\"usageMetadata\"");
     struct str all = str_make(r->tail, r->tail_n);
-    struct json_doc d;
     for (size_t at = all.n; at-- > 1;) {
-        if (!str_starts(str_from(all, at), key) || all.p[at - 1] == '\\')
+        struct str rest = str_from(all, at);
+        bool gemini = r->op == OP_PASSTHROUGH && str_starts(rest, google);
+        if ((!gemini && !str_starts(rest, key)) || all.p[at - 1] == '\\')
             continue;
         ptrdiff_t open = str_chr(str_from(all, at), '{');
         size_t end = open < 0 ? 0 : object_end(all, at + (size_t)open);
         if (!end)
             return;
         struct str object = str_make(all.p + at + open, end - at - (size_t)open);
-        r->tap.has_usage = !json_parse(&d, object, NULL) && usage_read_openai(&d, 0, &r->tap.usage);
+        r->tap.has_usage = read_usage(object, gemini, &r->tap.usage);
         return;
     }
 }
@@ -160,6 +176,7 @@ void relay_whole_end(struct request *r)
     static __thread struct fault f;
     struct request_plan *p = r->plan;
     struct str body = str_make(p ? p->reply : "", p ? p->reply_n : 0);
+    enum err e;
     if (r->phase == PHASE_RELAY) {
         relay_read_last_usage(r);
         idempotency_take(r, 200, "application/json", STR_NULL, true);
@@ -167,10 +184,9 @@ void relay_whole_end(struct request *r)
         r->conn = NULL;
         if (c)
             http_stream_finish(c);
-        bool good = r->op != OP_PASSTHROUGH || r->upstream_status < 400;
-        request_settle(r, good ? LEDGER_COMPLETED : LEDGER_UPSTREAM_ERROR,
-                       r->op == OP_PASSTHROUGH ? r->upstream_status : 200,
-                       good ? ERR_OK : ERR_UPSTREAM_ERROR);
+        e = r->op == OP_PASSTHROUGH ? passthrough_error(r->upstream_status) : ERR_OK;
+        request_settle(r, e ? LEDGER_UPSTREAM_ERROR : LEDGER_COMPLETED,
+                       r->op == OP_PASSTHROUGH ? r->upstream_status : 200, e);
         request_free(r);
         return;
     }
@@ -182,7 +198,7 @@ void relay_whole_end(struct request *r)
         attempt_failed(r, &f);
         return;
     }
-    enum err e = read_reply(r, &body, &f);
+    e = read_reply(r, &body, &f);
     if (e == ERR_NOMEM) { /* f says nothing of it */
         attempt_error(r, e, NULL);
         return;

@@ -1,5 +1,6 @@
 """/passthrough/{channel}/…: a provider's own API by way of a channel, bytes untouched."""
 import json
+import re
 
 import pytest
 from lib.lyss import chat_body
@@ -100,3 +101,60 @@ def test_it_wants_a_key_and_a_known_method(lyss, files):
     r = call(lyss, "OPTIONS", "/passthrough/main/files")
     assert r.status == 405 and "PATCH" in r.header("allow")
     assert not files
+
+
+def test_what_is_not_there_teaches_nothing_of_the_channel(fresh, up, files):
+    own = fresh()
+    own.channel("one", up.url, "m-*")
+    own.caught_up()
+    for _ in range(30):
+        assert call(own, "POST", "/passthrough/one/files/teapot", b"{}").status == 418
+    assert call(own, "POST", "/passthrough/one/files", b"{}").status == 201
+    log = own.log_text()
+    assert "breaker.state" not in log and "credential.aside" not in log
+
+
+def test_a_key_for_certain_models_passes_nothing_unread(fresh, up, files):
+    own = fresh()
+    own.channel("one", up.url, "m-*")
+    p = own.cli("key", "add", "narrow", "--data", own.data, "--models", "m-*")
+    key = re.search(r"lyss_\S+", p.stdout)[0]
+    own.secrets.append(key)
+    own.caught_up()
+    r = call(own, "POST", "/passthrough/one/files", b"{}", key=key)
+    assert r.status == 403 and "models" in r.error["message"] and not files
+    assert call(own, "POST", "/passthrough/one/files", b"{}").status == 201
+
+
+@pytest.mark.parametrize("query", ["%6bey=x", "k%65y=x&", "access_token=x", "api-key=x", "KEY=x"])
+def test_no_credential_of_the_callers_goes_on(lyss, files, query):
+    assert call(lyss, "POST", "/passthrough/main/files?a=1&" + query, b"{}").status == 201
+    assert "x" not in files[-1].target.partition("?")[2]
+
+
+@pytest.mark.parametrize("fields", [
+    ("X-Goog-User-Project", "Via", "CF-Connecting-IP", "True-Client-IP", "Ocp-Apim-Subscription-Key"),
+    ("X-Forwarded-For", "Forwarded", "X-Real-IP", "OpenAI-Organization", "Proxy-Authorization", "Origin")])
+def test_nothing_says_who_the_caller_is(lyss, files, fields):
+    assert call(lyss, "POST", "/passthrough/main/files", b"{}", headers=[(f, "who") for f in fields]).status == 201
+    assert not [v for k, v in files[-1].headers if v == "who"]
+
+
+USAGES = [
+    (b'{"usage":{"input_tokens":7,"cache_read_input_tokens":5,"cache_creation_input_tokens":3,"output_tokens":2}}',
+     dict(in_uncached=7, cache_read=5, cache_write_5m=3, out_text=2)),
+    (b'{"usageMetadata":{"promptTokenCount":9,"cachedContentTokenCount":4,"candidatesTokenCount":2,"thoughtsTokenCount":6},"x":1}',
+     dict(in_uncached=5, cache_read=4, out_text=2, out_reasoning=6)),
+    (b'{"usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":4},"output_tokens":8}}',
+     dict(in_uncached=5, cache_read=4, out_text=8)),
+]
+
+
+@pytest.mark.parametrize("body,want", USAGES)
+def test_each_wire_counts_in_its_own_way(lyss, up, name, body, want):
+    m = name()
+    up.on(m, body=body)
+    r = call(lyss, "POST", "/passthrough/main/chat/completions", json.dumps(chat_body(m)).encode())
+    assert r.status == 200 and r.body == body
+    row = lyss.row(r.request_id)
+    assert {k: row[k] for k in want} == want and not row["estimated"]
