@@ -14,7 +14,7 @@ static const struct rule {
     short low, high;      /* statuses it holds for; 0: an error inside a 200 */
     const char *provider; /* NULL: all */
     const char *code;     /* error.code or error.type; NULL: any */
-    const char *words;    /* found in error.message; NULL: any */
+    const char *words;    /* found in error.message, with ^ at its beginning; NULL: any */
     enum err err;
     short status; /* for the caller */
     unsigned kind;
@@ -24,7 +24,7 @@ static const struct rule {
     {ANY, NULL, "billing_hard_limit_reached", NULL, ERR_UPSTREAM_KEY, 502, FAULT_NO_CREDIT},
     {ANY, NULL, "billing_not_active", NULL, ERR_UPSTREAM_KEY, 502, FAULT_NO_CREDIT},
     {ANY, NULL, "billing_error", NULL, ERR_UPSTREAM_KEY, 502, FAULT_NO_CREDIT},
-    {ANY, NULL, "invalid_request_error", "credit balance is too low", ERR_UPSTREAM_KEY, 502,
+    {ANY, NULL, "invalid_request_error", "^Your credit balance is too low", ERR_UPSTREAM_KEY, 502,
      FAULT_NO_CREDIT},
     {402, 402, NULL, NULL, NULL, ERR_UPSTREAM_KEY, 502, FAULT_NO_CREDIT},
     {ANY, NULL, "invalid_api_key", NULL, ERR_UPSTREAM_KEY, 502, 0},
@@ -32,6 +32,8 @@ static const struct rule {
     {ANY, NULL, "authentication_error", NULL, ERR_UPSTREAM_KEY, 502, 0},
     {ANY, NULL, "account_deactivated", NULL, ERR_UPSTREAM_KEY, 502, 0},
     {401, 401, NULL, NULL, NULL, ERR_UPSTREAM_KEY, 502, 0},
+    /* OpenAI: the account may not use this model, which says nothing of others */
+    {403, 403, NULL, "model_not_found", NULL, ERR_UPSTREAM_KEY, 502, FAULT_MAPPING},
     {403, 403, NULL, NULL, NULL, ERR_UPSTREAM_KEY, 502, 0},
     {404, 404, "azure-openai", "DeploymentNotFound", NULL, ERR_UPSTREAM_KEY, 502, FAULT_MAPPING},
     {ANY, NULL, "context_length_exceeded", NULL, ERR_UPSTREAM_REQUEST, GIVEN, FAULT_CONTEXT},
@@ -73,6 +75,15 @@ static const struct rule {
     {ANY, NULL, NULL, NULL, ERR_UPSTREAM_ERROR, 502, 0},
 };
 
+/* Messages repeat what callers sent: where much hangs on the words, they must stand first. */
+static bool says(const char *message, const char *words)
+{
+    if (!words)
+        return true;
+    return *words == '^' ? !strncmp(message, words + 1, strlen(words + 1))
+                         : strstr(message, words) != NULL;
+}
+
 static bool matches(const struct rule *r, const struct fault *f, struct str provider, int status)
 {
     if (status < r->low || status > r->high)
@@ -81,7 +92,7 @@ static bool matches(const struct rule *r, const struct fault *f, struct str prov
         return false;
     if (r->code && strcmp(r->code, f->code) != 0 && strcmp(r->code, f->type) != 0)
         return false;
-    return !r->words || strstr(f->message, r->words);
+    return says(f->message, r->words);
 }
 
 static void judge(struct fault *f, struct str provider, int status)

@@ -35,6 +35,11 @@ static void judges_errors(void **state)
          "invalid_request_error"},
         {400, E("invalid_request_error", "Your credit balance is too low to access"),
          ERR_UPSTREAM_KEY, 502, 502, FAULT_NO_CREDIT, "api_error"},
+        /* an echo of what the caller sent */
+        {400, E("invalid_request_error", "tools.0.name: 'credit balance is too low' is no name"),
+         ERR_UPSTREAM_REQUEST, 400, 400, 0, "invalid_request_error"},
+        {403, "{\"error\":{\"code\":\"model_not_found\",\"message\":\"no access\"}}",
+         ERR_UPSTREAM_KEY, 502, 502, FAULT_MAPPING, "api_error"},
         {402, E("billing_error", "no"), ERR_UPSTREAM_KEY, 502, 502, FAULT_NO_CREDIT, "api_error"},
         {401, E("authentication_error", "no"), ERR_UPSTREAM_KEY, 502, 502, 0, "api_error"},
         {403, E("permission_error", "no"), ERR_UPSTREAM_KEY, 502, 502, 0, "api_error"},
