@@ -35,7 +35,7 @@ void arena_release(struct arena *a)
 static struct arena_block *block_new(struct arena *a, size_t bytes)
 {
     if (bytes > a->max_bytes || a->used_bytes > a->max_bytes - bytes) {
-        a->failed = true;
+        a->failed = a->full = true;
         return NULL;
     }
     struct arena_block *b = mem_alloc(sizeof *b + bytes);

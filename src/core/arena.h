@@ -16,7 +16,7 @@ struct arena {
     struct arena_block *head; /* newest block first */
     char *at, *end;           /* free room of the newest block */
     size_t used_bytes, max_bytes;
-    bool failed;
+    bool failed, full; /* full: it was max_bytes that latched it, not the heap */
 };
 
 /* No allocation is made before the first arena_alloc. */

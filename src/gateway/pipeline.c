@@ -216,7 +216,7 @@ void request_free(struct request *r)
     mem_free(r->pace);
     recall_leave(r);
     if (r->plan) {
-        buf_release(&r->plan->translated);
+        translate_release(r->plan);
         mem_free(r->plan->hold);
     }
     arena_release(&r->arena);

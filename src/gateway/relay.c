@@ -184,7 +184,7 @@ void relay_shed_plan(struct request *r)
     if (!r->plan || http_call_sending(&r->call))
         return;
     attempt_wipe_head(r); /* an upstream that answered early has taken it only now */
-    buf_release(&r->plan->translated);
+    translate_release(r->plan);
     mem_free(r->plan->hold);
     r->plan = NULL;
     r->usage_raw = STR_NULL;

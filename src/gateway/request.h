@@ -50,7 +50,8 @@ struct request_plan {
     struct openai_edits edits;
     struct json_doc doc;                 /* of the body, as long as … */
     uint64_t doc_parse;                  /* … this is json_parse_count() */
-    struct neutral_request *neutral;     /* the body's meaning, once an attempt needed it */
+    struct neutral_request *neutral;     /* the body's meaning, once an attempt needed it, … */
+    struct arena meaning;                /* … and where it lies */
     struct recall_ask *recall;           /* what other workers were asked for it */
     int64_t pin_channel, pin_credential; /* where it must go; 0: anywhere */
     bool lacks_thoughts;                 /* its calls of tools came back without them */

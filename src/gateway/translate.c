@@ -10,6 +10,8 @@
 
 #define SCRATCH_ARENA_BYTES (TRANSLATE_EVENT_MAX * 4)
 #define USAGE_RAW_MAX       2048
+#define MEANING_EXTRA_BYTES (8u << 20)
+#define COUNTED_BYTES       65536
 
 struct translation {
     const struct codec *from, *to; /* the upstream's; the caller's, NULL: the same */
@@ -49,6 +51,13 @@ enum llm_op translate_op(const struct request *r, const struct channel *ch,
 
 /* ---- requests ---- */
 
+/* Of bodies full of very small parts: trying again, as for want of memory, would not help. */
+static enum err too_much(struct err_info *info)
+{
+    return err_set(info, ERR_BODY_TOO_LARGE,
+                   "the request has too many parts to be put into the provider's form");
+}
+
 enum err translate_read(struct request *r, struct err_info *info)
 {
     struct request_plan *p = r->plan;
@@ -60,16 +69,39 @@ enum err translate_read(struct request *r, struct err_info *info)
     enum err e = parsed ? ERR_OK : json_parse(&d, p->body.body, info);
     if (e)
         return e;
-    struct neutral_request *n = arena_alloc(&r->arena, sizeof *n);
+    arena_init(&p->meaning, (size_t)r->worker->settings.max_body_bytes * 2 + MEANING_EXTRA_BYTES);
+    struct neutral_request *n = arena_alloc(&p->meaning, sizeof *n);
     if (!n)
         return ERR_NOMEM;
     neutral_request_init(n, (enum llm_op)r->op);
-    e = codec_of((enum llm_op)r->op)->read_request(n, &d, r->plan->deployment, &r->arena, info);
-    if (!e && arena_failed(&r->arena))
+    e = codec_of((enum llm_op)r->op)->read_request(n, &d, r->plan->deployment, &p->meaning, info);
+    if (p->meaning.full)
+        e = too_much(info);
+    else if (!e && arena_failed(&p->meaning))
         e = ERR_NOMEM;
     if (!e)
         p->neutral = n;
+    else
+        arena_release(&p->meaning);
     return e;
+}
+
+void translate_release(struct request_plan *p)
+{
+    p->neutral = NULL;
+    arena_release(&p->meaning);
+    buf_release(&p->translated);
+}
+
+/* What a translation takes beside the body counts against the memory budget, too. */
+static void count_memory(struct request *r)
+{
+    const struct request_plan *p = r->plan;
+    uint64_t bytes = p->body.body.n + p->meaning.used_bytes + p->translated.cap;
+    if (bytes <= COUNTED_BYTES || bytes <= r->body_bytes)
+        return;
+    atomic_fetch_add_explicit(&r->worker->body_bytes, bytes - r->body_bytes, memory_order_relaxed);
+    r->body_bytes = bytes;
 }
 
 enum err translate_request(struct request *r, const struct choice *c, struct err_info *info)
@@ -98,6 +130,9 @@ enum err translate_request(struct request *r, const struct choice *c, struct err
     p->edits.dropped = arena_dup(&r->arena, str_make(receipt.names, receipt.n));
     if (!e && (buf_failed(&p->translated) || arena_failed(&r->arena)))
         e = ERR_NOMEM;
+    if (e == ERR_NOMEM && (r->arena.full || p->translated.n > p->translated.max / 2))
+        e = too_much(info);
+    count_memory(r);
     return e;
 }
 

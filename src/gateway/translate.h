@@ -18,8 +18,11 @@ enum llm_op translate_op(const struct request *r, const struct channel *ch,
                          const struct model_caps *caps);
 /* Must r's answer be read by a codec rather than by llm/wire_openai_response? */
 bool translate_needed(const struct request *r);
-/* Reads the caller's body into plan->neutral, once. ERR_INVALID, ERR_BAD_JSON, ERR_NOMEM. */
+/* Reads the caller's body into plan->neutral, once. ERR_INVALID, ERR_BAD_JSON, ERR_NOMEM;
+ * ERR_BODY_TOO_LARGE: it would take too much memory. */
 enum err translate_read(struct request *r, struct err_info *info) MUST_CHECK;
+/* Frees what translations have made of the body. */
+void translate_release(struct request_plan *p);
 /* Writes the body for c->channel into plan->translated, the receipt into plan->edits.dropped.
  * ERR_INVALID with info in the caller's terms; ERR_NOMEM. */
 enum err translate_request(struct request *r, const struct choice *c,

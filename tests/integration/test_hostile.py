@@ -41,3 +41,14 @@ def test_thoughts_without_an_outcome_cost_no_more_than_their_length(one):
     r = one.post("/v1/chat/completions", body)      # in the square of their number it would take minutes
     assert r.status == 200, r
     assert len(one.up.of("r-thoughts")[0].json["input"]) == 2
+
+
+def test_too_many_parts_are_refused_for_what_they_are(one):
+    parts = [{"type": "text", "text": "a"}] * 400000     # 11 MB, and many times that as parts
+    r = one.post("/v1/messages", {"model": "c-parts", "max_tokens": 5, "messages": [{"role": "user", "content": parts}]})
+    assert r.status == 413 and r.header("retry-after") is None
+    assert r.json["error"]["type"] == "request_too_large" and "parts" in r.json["error"]["message"]
+    assert one.row(r.request_id)["attempts"] == 1
+    assert "breaker.state" not in one.log_text()
+    r = one.chat("c-parts", "and then the next")
+    assert r.status == 200, r
