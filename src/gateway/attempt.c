@@ -5,6 +5,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/rng.h"
+#include "gateway/hedge.h"
 #include "gateway/idempotency.h"
 #include "gateway/passthrough.h"
 #include "gateway/recall.h"
@@ -216,6 +217,7 @@ static void begin(struct request *r, const struct choice *c, uint32_t wait_ms)
     r->attempts++;
     r->call_op = (uint8_t)translate_op(r, c->channel, &c->entry->caps);
     reset_for_attempt(r);
+    hedge_arm(r, c);
     r->ttft_ms = c->channel->ttft_ms;
     r->chunk_ms = c->channel->chunk_ms;
     mem_free(r->upstream_model);
@@ -229,6 +231,11 @@ static void begin(struct request *r, const struct choice *c, uint32_t wait_ms)
                      on_wake);
     else
         go(r);
+}
+
+void attempt_begin(struct request *r, const struct choice *c)
+{
+    begin(r, c, 0);
 }
 
 /* Full jitter: anywhere between nothing and a bound that doubles with each attempt, so that those
@@ -322,6 +329,8 @@ void attempt_failed(struct request *r, const struct fault *fault)
         if (p->tried_n && (cls != CLASS_KEY || fault->kind & FAULT_MAPPING))
             p->tried[p->tried_n - 1].credential_id = -1; /* this attempt's */
     }
+    if (hedge_lost(r, fault->err))
+        return;
     struct choice next;
     struct reasons why = {0};
     bool more =

@@ -120,6 +120,10 @@ static bool take(struct request *r, const struct route *route, const struct elig
         out->credential = t->credentials[i];
         out->upstream = upstream_of(r, c);
         out->entry = t->entries[i];
+        out->route = route->name;
+        out->hedge_percent = route->hedge_percent;
+        out->hedge_cost_percent = route->hedge_cost_percent;
+        out->price_pusd = t->contenders[i].price_pusd;
         struct gate_ask gate = eligible_gate_ask(ask, out->upstream);
         enum reason no =
             gate_enter(c->channel, out->credential->cell, out->upstream, &gate, &out->pass);

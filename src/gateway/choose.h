@@ -11,8 +11,11 @@ struct choice {
     struct channel *channel; /* lent by the snapshot */
     const struct credential *credential;
     struct str upstream;
-    const struct catalogue_entry *entry; /* what is known of that model; never NULL */
-    struct gate_pass pass;               /* what the attempt holds; it must begin */
+    const struct catalogue_entry *entry;       /* what is known of that model; never NULL */
+    struct gate_pass pass;                     /* what the attempt holds; it must begin */
+    struct str route;                          /* its name, lent by the snapshot */
+    uint8_t hedge_percent, hedge_cost_percent; /* of the route; 0: no hedging */
+    int64_t price_pusd;                        /* expected, or PRICE_UNKNOWN */
 };
 
 /* Picks among what this request has not tried, and takes the attempt's place there. stay: the

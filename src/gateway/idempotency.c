@@ -203,6 +203,14 @@ static void on_back(struct errand *e)
     free_if_alone(x);
 }
 
+void idempotency_move(struct request *from, struct request *to)
+{
+    to->idem = from->idem;
+    from->idem = NULL;
+    if (to->idem)
+        to->idem->request = to;
+}
+
 static void on_left(struct errand *e)
 {
     struct idem *x = of_leave(e);

@@ -26,6 +26,8 @@ void idempotency_publish(struct request *r, enum ledger_state state, enum err e)
 void idempotency_sent(struct request *r);
 /* Ends it early: Lyss is being stopped. */
 void idempotency_stop(struct request *r);
+/* Another struct request goes on in its place. */
+void idempotency_move(struct request *from, struct request *to);
 /* The request ends; NULL afterwards. */
 void idempotency_drop(struct request *r);
 /* "replayed", "joined", "not-stored", for x-lyss-idempotency; NULL: nothing to say. */

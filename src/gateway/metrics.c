@@ -47,6 +47,10 @@ static void put_requests(struct gateway *g, struct buf *b)
     metrics_text_u64(b, "lyss_attempts_total", NULL, 0, SUM(g, attempts));
     metrics_text_family(b, "lyss_retries_total", "counter", "Calls that followed a failed one.");
     metrics_text_u64(b, "lyss_retries_total", NULL, 0, SUM(g, retries));
+    metrics_text_family(b, "lyss_hedges_total", "counter", "Calls beside one that was slow.");
+    metrics_text_u64(b, "lyss_hedges_total", NULL, 0, SUM(g, hedges));
+    metrics_text_family(b, "lyss_hedges_won_total", "counter", "Those that were first.");
+    metrics_text_u64(b, "lyss_hedges_won_total", NULL, 0, SUM(g, hedges_won));
 }
 
 static void put_idempotency(struct gateway *g, struct buf *b)

@@ -20,6 +20,7 @@ struct worker_metrics {
     struct counter attempts, retries;
     struct counter accepted;
     struct counter idem_replayed, idem_joined, idem_conflicts, idem_not_stored;
+    struct counter hedges, hedges_won;
     struct counter recall_hits, recall_misses;
     struct histogram ttft_us, total_us, overhead_us;
 };

@@ -10,6 +10,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/rng.h"
+#include "gateway/hedge.h"
 #include "gateway/idempotency.h"
 #include "gateway/pages.h"
 #include "gateway/passthrough.h"
@@ -214,6 +215,7 @@ void request_free(struct request *r)
     idempotency_drop(r);
     recall_free(&r->recall);
     mem_free(r->pace);
+    hedge_shed(r);
     recall_leave(r);
     if (r->plan) {
         translate_release(r->plan);

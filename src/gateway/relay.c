@@ -1,5 +1,6 @@
 /* relay: answers on their way from the upstream to the caller: held until the commit, then passed
  * on as they come, and never made to look more complete than they are. */
+#include "gateway/hedge.h"
 #include "gateway/idempotency.h"
 #include "gateway/pace.h"
 #include "gateway/passthrough.h"
@@ -71,7 +72,7 @@ static uint64_t ping_due(const struct request *r)
 
 void relay_set_deadline(struct request *r)
 {
-    uint64_t due = sooner(upstream_due(r), ping_due(r));
+    uint64_t due = sooner(sooner(upstream_due(r), ping_due(r)), hedge_due_ms(r));
     if (due != UINT64_MAX)
         deadline_set(r->worker->loop, &r->deadline, due, on_deadline);
 }
@@ -171,6 +172,7 @@ static void watch_pace(struct request *r)
 
 void relay_commit(struct request *r)
 {
+    hedge_won(r);
     r->phase = PHASE_RELAY;
     r->first_content_ns = clock_mono_ns();
     if (r->channel->min_tps && r->stream && op_row(r->op)->generates)
@@ -190,6 +192,7 @@ void relay_shed_plan(struct request *r)
     r->usage_raw = STR_NULL;
     r->usage_cap = 0;
     arena_release(&r->arena);
+    hedge_shed(r);
     if (r->body_bytes) {
         atomic_fetch_sub_explicit(&r->worker->body_bytes, r->body_bytes, memory_order_relaxed);
         r->body_bytes = 0;
@@ -446,6 +449,8 @@ static void on_deadline(struct deadline *d)
         timed_out(r);
         return;
     }
+    if (hedge_due_ms(r) <= now_ms)
+        hedge_start(r);
     if (ping_due(r) <= now_ms && !send_down(r, dialect_of(r->dialect)->ping, false))
         return;
     relay_set_deadline(r);
@@ -495,6 +500,7 @@ void relay_abandon(struct request *r)
 
 void relay_shutdown(struct request *r)
 {
+    hedge_won(r); /* one leg is enough to end */
     if (r->phase == PHASE_RELAY || (r->phase == PHASE_ATTEMPT && r->head_sent))
         relay_break(r, LEDGER_SHUTDOWN, ERR_SHUTDOWN, NULL, NULL);
     else if (r->phase == PHASE_ATTEMPT)

@@ -3,6 +3,7 @@
  * comes. */
 #include "core/alloc.h"
 #include "core/clock.h"
+#include "gateway/hedge.h"
 #include "gateway/idempotency.h"
 #include "gateway/passthrough.h"
 #include "gateway/recall.h"
@@ -211,6 +212,7 @@ void relay_whole_end(struct request *r)
         wrong_kind(r);
         return;
     }
+    hedge_won(r);
     uint64_t now_ns = clock_mono_ns();
     r->first_content_ns = r->head_ns;
     settle_first(r);

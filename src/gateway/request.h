@@ -33,6 +33,9 @@ enum step { STEP_NEXT, STEP_WAIT, STEP_DONE };
 #define PARSE_STEP_BYTES (1u << 20) /* of a long body, looked at in one turn */
 
 struct idem;
+struct choice;
+struct hedge_share;
+struct race;
 struct recall_ask;
 struct recall_notes;
 struct pace;
@@ -42,6 +45,13 @@ struct translation;
 enum torn { TORN_NOT, TORN_IN_LINE, TORN_LINE_START, TORN_LINE_CR };
 
 #define TRIED_MAX 16
+
+/* A second attempt, should the first one be slow. */
+struct hedge_plan {
+    struct hedge_share *share; /* the worker's */
+    uint64_t due_ms;           /* loop time; 0: none */
+    uint8_t percent, cost_percent;
+};
 
 /* What only the time before the commit needs; in the arena. */
 struct request_plan {
@@ -69,6 +79,7 @@ struct request_plan {
     uint8_t key_digest[32];
     struct tried tried[TRIED_MAX];
     unsigned tried_n;
+    struct hedge_plan hedge;
     uint8_t fell_back;                   /* FAULT_… that a fallback has been taken for */
     const struct credential *credential; /* of the current attempt; the channel's */
     struct fault fault;                  /* of the last attempt */
@@ -136,6 +147,7 @@ struct request {
     struct openai_stream tap;
     struct translation *translation; /* of a stream that a codec reads */
     struct idem *idem;               /* NULL: it has no Idempotency-Key */
+    struct race *race;               /* with a second attempt; mostly NULL */
     struct pace *pace;               /* NULL: it may be as slow as it likes */
     struct recall_notes *recall;     /* what of the answer is to be remembered; mostly NULL */
     char *tail;                      /* unfinished event */
@@ -162,6 +174,8 @@ static inline uint64_t request_now_ns(const struct request *r, uint64_t since_ns
 
 /* ---- attempt.c: the one loop of retry and failover ---- */
 void attempt_start(struct request *r);
+/* Sends an attempt to what was chosen. */
+void attempt_begin(struct request *r, const struct choice *c);
 /* The current attempt has failed with `fault` before the commit: next one, or the final answer. */
 void attempt_failed(struct request *r, const struct fault *fault);
 /* The same for an error of ours. */

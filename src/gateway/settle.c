@@ -9,6 +9,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/rng.h"
+#include "gateway/hedge.h"
 #include "gateway/idempotency.h"
 
 /* What the attempt under way, or just ended, has used. */
@@ -227,6 +228,7 @@ static void put_bill(const struct request *r, struct ledger_settled *s)
 void request_settle(struct request *r, enum ledger_state state, int status, enum err e)
 {
     assert(r->admitted && !r->settled);
+    hedge_won(r);
     r->settled = 1;
     idempotency_publish(r, state, e);
     if (r->orphan) { /* however the answer ended, nobody was there to get it */

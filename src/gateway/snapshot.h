@@ -38,6 +38,7 @@ struct route {
     struct candidate *candidates;
     unsigned n;
     unsigned inactive; /* channels that serve it, too, but are not to be used now */
+    uint8_t hedge_percent, hedge_cost_percent;    /* 0: no hedging */
     struct str context_fallback, policy_fallback; /* models; empty: none */
 };
 

@@ -417,6 +417,8 @@ static enum err add_route(const struct snapshot_source *from, struct snapshot *s
                           .algorithm = balance_find(row->algorithm),
                           .affinity = affinity_parse(row->affinity),
                           .objective = objective_of(s, row),
+                          .hedge_percent = row->hedge ? (uint8_t)row->hedge_percent : 0,
+                          .hedge_cost_percent = (uint8_t)row->hedge_cost_percent,
                           .context_fallback = arena_dup(&s->arena, row->context_fallback),
                           .policy_fallback = arena_dup(&s->arena, row->policy_fallback)};
     if (!proto.objective)

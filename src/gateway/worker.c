@@ -9,6 +9,7 @@
 #include "core/alloc.h"
 #include "core/log.h"
 #include "gateway/demo.h"
+#include "gateway/hedge.h"
 #include "gateway/idempotency.h"
 #include "gateway/recall.h"
 #include "gateway/request.h"
@@ -123,28 +124,41 @@ struct http_origin *worker_origin(struct worker *w, struct channel *ch)
 }
 
 struct route_entry {
-    struct balance_state state; /* first */
+    struct balance_state state;
+    struct hedge_share share;
     char key[];
 };
 
-struct balance_state *worker_balance_state(struct worker *w, int64_t tenant_id, struct str model)
+static struct route_entry *route_entry(struct worker *w, int64_t tenant_id, struct str model)
 {
     char key[320];
     int n = snprintf(key, sizeof key, "%lld/%.*s", (long long)tenant_id, STR_FMT(model));
     if (n < 0 || (size_t)n >= sizeof key)
         return NULL;
-    struct route_entry *e = map_get(&w->round_robin, str_make(key, (size_t)n));
+    struct route_entry *e = map_get(&w->routes, str_make(key, (size_t)n));
     if (e)
-        return &e->state;
+        return e;
     e = mem_zalloc(sizeof *e + (size_t)n + 1);
     if (!e)
         return NULL;
     memcpy(e->key, key, (size_t)n);
-    if (map_put(&w->round_robin, str_make(e->key, (size_t)n), e)) {
+    if (map_put(&w->routes, str_make(e->key, (size_t)n), e)) {
         mem_free(e);
         return NULL;
     }
-    return &e->state;
+    return e;
+}
+
+struct balance_state *worker_balance_state(struct worker *w, int64_t tenant_id, struct str model)
+{
+    struct route_entry *e = route_entry(w, tenant_id, model);
+    return e ? &e->state : NULL;
+}
+
+struct hedge_share *worker_hedge_share(struct worker *w, int64_t tenant_id, struct str model)
+{
+    struct route_entry *e = route_entry(w, tenant_id, model);
+    return e ? &e->share : NULL;
 }
 
 static void release_map(struct map *m)
@@ -272,7 +286,7 @@ enum err worker_new(struct gateway *g, unsigned index, struct snapshot *snapshot
     w->browser = g->browser;
     w->loop = loop_new(name);
     map_init(&w->origins, ORIGINS_MAX);
-    map_init(&w->round_robin, ROUTES_MAX);
+    map_init(&w->routes, ROUTES_MAX);
     w->snapshot = snapshot_ref(snapshot);
     w->ring = journal_ring(g->journal, index);
     apikey_hasher_init(&w->hasher, g->pepper);
@@ -373,7 +387,7 @@ static void worker_free(struct worker *w)
     snapshot_unref(&w->snapshot);
     rules_unref(&w->rules);
     release_map(&w->origins);
-    release_map(&w->round_robin);
+    release_map(&w->routes);
     mem_free(w);
 }
 

@@ -23,6 +23,7 @@
 
 struct demo;
 struct gateway;
+struct hedge_share;
 struct request;
 
 struct worker {
@@ -44,8 +45,8 @@ struct worker {
     struct snapshot *snapshot; /* the newest given */
     struct journal_ring *ring;
     struct apikey_hasher hasher;
-    struct map origins;     /* "https://host:port" → struct http_origin */
-    struct map round_robin; /* tenant and model → struct balance_state with its key behind it */
+    struct map origins;          /* "https://host:port" → struct http_origin */
+    struct map routes;           /* tenant and model → what the worker keeps of that route */
     struct recall_shard *recall; /* what it remembers across requests */
     struct idem_shard *idem;     /* the calls by Idempotency-Key that it owns */
     struct request *requests;    /* all that are under way */
@@ -100,5 +101,7 @@ void gateway_stop(struct gateway *g);
 struct http_origin *worker_origin(struct worker *w, struct channel *ch);
 /* The calling worker's state of a stateful algorithm for a route. NULL: no memory. */
 struct balance_state *worker_balance_state(struct worker *w, int64_t tenant_id, struct str model);
+/* Its count of that route's hedges. NULL: no memory. */
+struct hedge_share *worker_hedge_share(struct worker *w, int64_t tenant_id, struct str model);
 
 #endif

@@ -159,6 +159,12 @@ enum column_check {
     X(INT, weigh_price, "weigh-price", "100", RANGE, 0, 1000, NULL, "… of the price")              \
     X(INT, weigh_headroom, "weigh-headroom", "100", RANGE, 0, 1000, NULL,                          \
       "… of what the channel's limits leave")                                                      \
+    X(INT, hedge, "hedge", "0", RANGE, 0, 1, NULL,                                                 \
+      "1: a call that is slower to begin than usual gets a second one beside it")                  \
+    X(INT, hedge_percent, "hedge-percent", "10", RANGE, 1, 100, NULL,                              \
+      "largest share of the requests that get one")                                                \
+    X(INT, hedge_cost_percent, "hedge-cost-percent", "10", RANGE, 1, 100, NULL,                    \
+      "the same of what the requests cost")                                                        \
     X(TEXT, context_fallback, "context-fallback", "", MODEL, 0, 256, NULL,                         \
       "model that a request goes on with whose prompt is too long for this one")                   \
     X(TEXT, policy_fallback, "policy-fallback", "", MODEL, 0, 256, NULL,                           \

@@ -210,7 +210,7 @@ static int teardown_all(void **state)
     http_client_release(&worker->client);
     dns_close(&worker->dns);
     loop_free(&worker->loop);
-    map_release(&worker->round_robin);
+    map_release(&worker->routes);
     idem_shard_free(&worker->idem);
     recall_shard_free(&worker->recall);
     size_t at = 0;
