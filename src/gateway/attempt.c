@@ -311,7 +311,7 @@ void attempt_failed(struct request *r, const struct fault *fault)
     struct worker *w = r->worker;
     struct request_plan *p = r->plan;
     const struct gateway_settings *set = &w->settings;
-    p->fault = *fault;
+    struct fault last = *fault;
     http_call_cancel(&r->call);
     attempt_wipe_head(r);
     if (r->orphan && !idempotency_wanted(r)) { /* no retry for a caller who has gone */
@@ -342,9 +342,9 @@ void attempt_failed(struct request *r, const struct fault *fault)
                  (r->spent || (r->spent = mem_zalloc(sizeof *r->spent))) &&
                  choose(r, cls == CLASS_KEY ? r->channel->id : 0, &next, &why);
     if (!again) {
-        if (cls == CLASS_THROTTLE && !p->fault.retry_ms)
-            p->fault.retry_ms = (int64_t)why.wait_ms;
-        final_answer(r, &p->fault);
+        if (cls == CLASS_THROTTLE && !last.retry_ms)
+            last.retry_ms = (int64_t)why.wait_ms;
+        final_answer(r, &last);
         return;
     }
     settle_attempt(r, fault->err);
@@ -369,8 +369,9 @@ static void none_left(struct request *r, const struct reasons *why)
     enum err e = err_set(&info, throttled ? ERR_RATE_LIMITED : ERR_NO_CHANNEL,
                          "No channel can serve '%s' now: %s.", name, reasons_text(why, reasons));
     info.retry_ms = (int64_t)why->wait_ms;
-    fault_from_err(&r->plan->fault, e, &info);
-    final_answer(r, &r->plan->fault);
+    struct fault f;
+    fault_from_err(&f, e, &info);
+    final_answer(r, &f);
 }
 
 void attempt_start(struct request *r)

@@ -82,7 +82,6 @@ struct request_plan {
     struct hedge_plan hedge;
     uint8_t fell_back;                   /* FAULT_… that a fallback has been taken for */
     const struct credential *credential; /* of the current attempt; the channel's */
-    struct fault fault;                  /* of the last attempt */
     struct str passed;                   /* upstream's rate-limit headers, for the reply */
     struct str cors;                     /* header lines for a page of another origin */
     struct str retry_after, retry_after_ms;
