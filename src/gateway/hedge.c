@@ -6,6 +6,7 @@
 #include "core/alloc.h"
 #include "gateway/cells.h"
 #include "gateway/idempotency.h"
+#include "gateway/translate.h"
 
 #define P95_SIGMAS 1.645 /* of a normal distribution */
 
@@ -109,6 +110,7 @@ static struct request *second_leg(struct request *r)
     }
     *s->plan = *r->plan;
     s->plan->neutral = NULL; /* its parts may have been joined for the first leg */
+    s->plan->meaning = (struct arena){0};
     s->plan->recall = NULL;
     s->plan->translated = (struct buf){0};
     s->plan->head = STR_NULL;
@@ -201,7 +203,7 @@ static void take_over(struct request *s, struct request *first)
     s->orphan = first->orphan;
     s->orphan_until_ms = first->orphan_until_ms;
     s->overhead_us += first->overhead_us;
-    s->body_bytes = first->body_bytes;
+    s->body_bytes += first->body_bytes;
     first->body_bytes = 0;
     s->next = first->next;
     s->prev = first->prev;
@@ -211,7 +213,7 @@ static void take_over(struct request *s, struct request *first)
     first->next = NULL;
     first->prev = &first->next;
     attempt_wipe_head(first);
-    buf_release(&first->plan->translated);
+    translate_release(first->plan);
     mem_free(first->plan->hold);
     first->plan = NULL; /* it lies in the arena, which stays */
     s->race->body = first->arena;

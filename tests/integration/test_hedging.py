@@ -105,6 +105,29 @@ def test_the_first_is_first_all_the_same(own, ups, name, stream):
     assert own.row(r.request_id)["attempts"] == 2
 
 
+@pytest.mark.parametrize("winner", ["first", "second"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_translated_calls(own, ups, name, stream, winner):
+    """Each leg has a body of its own in the upstream's form."""
+    a, b, c = ups
+    g1, g2 = Gate(), Gate()
+    m = name("h")
+    a.on(m, gate=g1, gate_head=True)
+    b.on(m, gate=g2, gate_head=True)
+    body = {"model": m, "max_tokens": 50, "messages": [{"role": "user", "content": "long " * 30_000}], "stream": stream}
+    with own.connect() as conn:
+        conn.send(request_bytes("POST", "/v1/messages", body, own.auth()))
+        b.wait_request(m)
+        (g1 if winner == "first" else g2).open()
+        r = conn.response()
+    assert r.status == 200 and r.complete and PIECES[3].strip() in r.body.decode()
+    assert r.header("x-lyss-channel") == ("a" if winner == "first" else "b")
+    assert a.of(m)[0].json["messages"] == b.of(m)[0].json["messages"]
+    assert own.row(r.request_id)["attempts"] == 2
+    loser = b if winner == "first" else a
+    loser.wait(lambda: loser.of(m)[0].gone_at, slack(0.5), "the loser to be let go")
+
+
 def test_what_the_loser_used_is_counted(own, ups, name):
     """It had begun to answer: its prompt was paid for."""
     a, b, c = ups
