@@ -53,7 +53,8 @@ struct hedge_plan {
     uint8_t percent, cost_percent;
 };
 
-/* What only the time before the commit needs; in the arena. */
+/* What only the time before the commit needs; in the arena. A second leg has a copy: what is owned
+ * here, as in struct request, is to be left out in hedge.c. */
 struct request_plan {
     struct openai_request body;
     struct str deployment, model; /* the path's; the caller's name for it */
