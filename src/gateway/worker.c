@@ -231,6 +231,7 @@ static void on_renew(struct message *m)
     w->server.limits = server_limits(&w->settings);
     w->server.tls = n->rules->server_tls;
     w->client.pool_idle_ms = w->settings.pool_idle_ms;
+    w->client.warm_n = w->settings.upstream_warm;
     mem_free(n);
 }
 
@@ -300,6 +301,7 @@ enum err worker_new(struct gateway *g, unsigned index, struct snapshot *snapshot
         return e;
     init_server(w);
     http_client_init(&w->client, w->loop, w->dns, &w->guard, g->settings.pool_idle_ms);
+    w->client.warm_n = g->settings.upstream_warm;
     w->client.open_all = &g->upstream_open;
     w->client.connects_all = &g->upstream_connects;
     return ERR_OK;

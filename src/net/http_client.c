@@ -1,5 +1,5 @@
 /* http_client: connections to upstreams, from the name to the last byte of the answer. */
-#include "net/http_client.h"
+#include "net/http_warm.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -101,7 +101,7 @@ static void count_connect(struct http_upstream *u)
         atomic_fetch_add_explicit(u->client->connects_all, 1, memory_order_relaxed);
 }
 
-static void close_upstream(struct http_upstream *u)
+void http_upstream_close(struct http_upstream *u)
 {
     if (u->state == CLOSED)
         return;
@@ -112,6 +112,8 @@ static void close_upstream(struct http_upstream *u)
     if (u->call)
         u->call->conn = NULL;
     u->call = NULL;
+    if (u->origin->warming == u)
+        u->origin->warming = NULL;
     free_setup(u);
     mem_free(u->in);
     u->in = NULL;
@@ -126,7 +128,7 @@ static void on_sweep(struct deadline *d)
     struct http_client *c = (struct http_client *)((char *)d - offsetof(struct http_client, sweep));
     uint64_t now_ms = loop_now_ms(c->loop);
     while (c->pool_tail && c->pool_tail->idle_since_ms + c->pool_idle_ms <= now_ms)
-        close_upstream(c->pool_tail);
+        http_upstream_close(c->pool_tail);
     if (c->pool_tail)
         deadline_set(c->loop, d, c->pool_tail->idle_since_ms + c->pool_idle_ms, on_sweep);
 }
@@ -168,7 +170,7 @@ static void fail(struct http_upstream *u, enum err e, const struct err_info *inf
         info = &none;
     }
     struct err_info copy = *info; /* it may live in what is freed now */
-    close_upstream(u);
+    http_upstream_close(u);
     if (!call)
         return;
     if (again) {
@@ -195,7 +197,7 @@ static void finish(struct http_upstream *u)
     if (keep)
         pool_put(u);
     else
-        close_upstream(u);
+        http_upstream_close(u);
     call->on->end(call);
 }
 
@@ -324,7 +326,7 @@ static void on_eof(struct http_upstream *u, enum tcp_io r)
     struct err_info info;
     err_info_init(&info);
     if (u->state == IDLE) {
-        close_upstream(u);
+        http_upstream_close(u);
         return;
     }
     if (u->state == IN_BODY && u->framing == HTTP_BODY_EOF && r == TCP_EOF) {
@@ -350,7 +352,7 @@ static bool take_bytes(struct http_upstream *u)
         return false;
     }
     if (u->state == IDLE || !u->call) {
-        close_upstream(u);
+        http_upstream_close(u);
         return false;
     }
     u->call->got_bytes = true;
@@ -387,6 +389,11 @@ static bool send_request(struct http_upstream *u)
 
 static void send_on_fresh(struct http_upstream *u)
 {
+    if (!u->call) {
+        u->origin->warming = NULL;
+        pool_put(u);
+        return;
+    }
     if (!send_request(u))
         on_readable(&u->tcp); /* the peer may have answered before it closed: reading tells */
 }
@@ -415,7 +422,10 @@ static void on_connected(struct tcp *t, enum err e)
                 u->setup = NULL;
                 u->state = CLOSED;
                 u->call = NULL;
-                fresh->call->conn = fresh;
+                if (fresh->call)
+                    fresh->call->conn = fresh;
+                else
+                    fresh->origin->warming = fresh;
                 tcp_close(&u->tcp, on_closed);
                 connect_next(fresh);
                 return;
@@ -523,6 +533,28 @@ static void on_begin(struct message *m)
     dns_resolve(c->dns, &s->query, url_host(&o->url), o->url.port, on_resolved);
 }
 
+struct http_upstream *http_upstream_new(struct http_client *c, struct http_origin *o)
+{
+    struct http_upstream *u = mem_zalloc(sizeof *u);
+    struct setup *s = u ? mem_zalloc(sizeof *s) : NULL;
+    if (!s) {
+        mem_free(u);
+        return NULL;
+    }
+    u->client = c;
+    u->origin = o;
+    u->setup = s;
+    u->state = RESOLVING;
+    o->connect_at_ms = loop_now_ms(c->loop);
+    count_open(c, o, 1);
+    s->u = u;
+    s->beginning = true;
+    s->begin.run = on_begin;
+    err_info_init(&s->info);
+    loop_defer(c->loop, &s->begin);
+    return u;
+}
+
 static enum err begin(struct http_client *c, struct http_origin *o, struct http_call *call)
 {
     call->got_bytes = false;
@@ -538,26 +570,13 @@ static enum err begin(struct http_client *c, struct http_origin *o, struct http_
         }
         u->call = NULL; /* it died in the pool: take the next one */
         call->conn = NULL;
-        close_upstream(u);
+        http_upstream_close(u);
     }
-    struct http_upstream *u = mem_zalloc(sizeof *u);
-    struct setup *s = u ? mem_zalloc(sizeof *s) : NULL;
-    if (!s) {
-        mem_free(u);
+    struct http_upstream *u = http_upstream_new(c, o);
+    if (!u)
         return ERR_NOMEM;
-    }
-    u->client = c;
-    u->origin = o;
     u->call = call;
-    u->setup = s;
-    u->state = RESOLVING;
     call->conn = u;
-    count_open(c, o, 1);
-    s->u = u;
-    s->beginning = true;
-    s->begin.run = on_begin;
-    err_info_init(&s->info);
-    loop_defer(c->loop, &s->begin);
     return ERR_OK;
 }
 
@@ -565,6 +584,7 @@ enum err http_call_start(struct http_client *c, struct http_origin *o, struct ht
 {
     call->fresh_only = false;
     call->conn = NULL;
+    http_warm_touch(c, o);
     return begin(c, o, call);
 }
 
@@ -575,7 +595,7 @@ void http_call_cancel(struct http_call *call)
     struct http_upstream *u = call->conn;
     u->call = NULL;
     call->conn = NULL;
-    close_upstream(u);
+    http_upstream_close(u);
 }
 
 void http_call_pause(struct http_call *call)
@@ -613,14 +633,15 @@ unsigned http_client_evict(struct http_client *c, unsigned n)
 {
     unsigned closed = 0;
     for (; closed < n && c->pool_tail; closed++)
-        close_upstream(c->pool_tail);
+        http_upstream_close(c->pool_tail);
     return closed;
 }
 
 void http_client_release(struct http_client *c)
 {
+    http_warm_stop(c);
     while (c->pool_head)
-        close_upstream(c->pool_head);
+        http_upstream_close(c->pool_head);
     deadline_clear(&c->sweep);
     tls_session_cache_free(&c->sessions);
 }
@@ -628,5 +649,5 @@ void http_client_release(struct http_client *c)
 void http_origin_close_idle(struct http_origin *o)
 {
     while (o->idle)
-        close_upstream(o->idle);
+        http_upstream_close(o->idle);
 }

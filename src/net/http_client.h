@@ -38,6 +38,11 @@ struct http_origin {
     unsigned idle_n, open_n;
     uint64_t connects;         /* ever */
     _Atomic int64_t *open_all; /* counts open_n, too, for others to read; may be NULL */
+    /* Keeping it warm: */
+    struct http_origin *warm_next;
+    struct http_upstream *warming;   /* a connection that is being made for no call yet */
+    uint64_t used_ms, connect_at_ms; /* the last call; the last connection begun; loop time */
+    bool warm;                       /* among those that are */
 };
 
 struct http_client {
@@ -48,6 +53,9 @@ struct http_client {
     uint32_t pool_idle_ms;
     struct http_upstream *pool_head, *pool_tail; /* all idle ones, used last first */
     struct deadline sweep;
+    unsigned warm_n;          /* connections to keep to an origin that is in use; 0: none */
+    struct http_origin *warm; /* origins in use */
+    struct deadline warm_look;
     unsigned open_n;
     _Atomic int64_t *open_all, *connects_all; /* sums over all clients; may be NULL */
 };
@@ -63,6 +71,11 @@ struct http_call {
     bool got_bytes;  /* any byte of an answer has come */
     bool fresh_only; /* take no pooled connection */
 };
+
+/* An origin that was called less than HTTP_WARM_MS ago is left with no fewer connections than
+ * client->warm_n: where they have gone, one is made anew, HTTP_WARM_GAP_MS after the last was. */
+#define HTTP_WARM_MS     (5 * 60 * 1000)
+#define HTTP_WARM_GAP_MS 10000
 
 void http_client_init(struct http_client *c, struct loop *l, struct dns *dns,
                       const struct guard *guard, uint32_t pool_idle_ms);

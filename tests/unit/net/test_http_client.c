@@ -677,6 +677,79 @@ static void survives_lack_of_memory(void **state)
     warm();
 }
 
+/* ---- keeping warm ------------------------------------------------------------------------- */
+
+static void keeps_one_warm(void **state)
+{
+    client.warm_n = 1;
+    warm();
+    peer_close(&up);
+    settle();
+    assert_int_equal(origin.open_n, 0);
+    pass_ms(HTTP_WARM_GAP_MS / 2);
+    assert_false(accept_to(&up)); /* not at once */
+    pass_ms(HTTP_WARM_GAP_MS);
+    assert_true(accept_to(&up));
+    assert_int_equal(origin.idle_n, 1);
+    assert_int_equal(origin.connects, 2);
+    pass_ms(4000);
+    assert_false(accept_to(&up2)); /* one is enough */
+    start();
+    expect_request(&up);
+    answer(&up, OK("0"));
+    assert_true(call.reused);
+    pass_ms(60000); /* longer than idle ones are kept */
+    assert_true(origin.connects <= 3);
+    pass_ms(HTTP_WARM_MS); /* not called any more */
+    pass_ms(60000);
+    assert_int_equal(origin.open_n, 0);
+    uint64_t connects = origin.connects;
+    pass_ms(60000);
+    assert_int_equal(origin.connects, connects);
+}
+
+static void warms_nothing_that_was_not_called(void **state)
+{
+    client.warm_n = 1;
+    pass_ms(60000);
+    assert_false(accept_to(&up));
+    client.warm_n = 0;
+    warm();
+    peer_close(&up);
+    pass_ms(60000);
+    assert_false(accept_to(&up));
+}
+
+static void ends_while_it_warms(void **state)
+{
+    client.warm_n = 1;
+    warm();
+    peer_close(&up);
+    settle();
+    offset_ms += 60000;
+    clock_test_offset_ns(offset_ms * 1000000);
+    for (int i = 0; i < 200 && !origin.warming; i++) {
+        usleep(1000);
+        turn();
+    }
+    http_client_release(&client); /* in the middle of it, and once more by the teardown */
+    assert_int_equal(origin.open_n, 0);
+}
+
+static void a_refused_one_is_no_loss(void **state)
+{
+    client.warm_n = 1;
+    warm();
+    peer_close(&up);
+    close(listener);
+    listener = -1;
+    for (int i = 0; i < 4; i++)
+        pass_ms(HTTP_WARM_GAP_MS);
+    assert_int_equal(origin.open_n, 0);
+    assert_null(origin.warming);
+    assert_int_equal(origin.connects, 1);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -698,6 +771,10 @@ int main(void)
         T(forgets_a_pause_at_the_end),
         T(sends_what_the_socket_refuses),
         T(survives_lack_of_memory),
+        T(keeps_one_warm),
+        T(warms_nothing_that_was_not_called),
+        T(ends_while_it_warms),
+        T(a_refused_one_is_no_loss),
     };
     return cmocka_run_group_tests_name("http_client", tests, NULL, NULL);
 }
