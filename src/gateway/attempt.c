@@ -62,6 +62,7 @@ static enum err write_head(struct request *r, const struct choice *c, size_t len
     buf_str(b, ch->authority);
     buf_lit(b, "\r\n");
     buf_str(b, secret_expose(&c->credential->header));
+    size_t fields = b->n;
     if (r->stream)
         buf_lit(b, "Accept: text/event-stream\r\n");
     if (op_row((enum llm_op)r->call_op)->dialect == DIALECT_ANTHROPIC)
@@ -71,7 +72,9 @@ static enum err write_head(struct request *r, const struct choice *c, size_t len
     buf_lit(b, "Content-Type: application/json\r\nAccept-Encoding: identity\r\n"
                "User-Agent: lyss/" LYSS_VERSION "\r\nContent-Length: ");
     buf_u64(b, length);
-    buf_lit(b, "\r\n\r\n");
+    buf_lit(b, "\r\n");
+    overrides_put_lines(&ch->headers, b, fields);
+    buf_lit(b, "\r\n");
     return keep_head(r, b);
 }
 
@@ -124,6 +127,26 @@ static enum err write_body(struct request *r, const struct choice *c, struct str
     return e;
 }
 
+/* The body as it would go out becomes one with the channel's own parameters. */
+static enum err override_body(struct request *r, const struct channel *ch, struct str *body)
+{
+    struct request_plan *p = r->plan;
+    struct buf plain;
+    size_t n = edits_length(*body, p->edits.e, p->edits.n);
+    buf_init(&plain, n + 1);
+    edits_write(*body, p->edits.e, p->edits.n, &plain);
+    buf_release(&p->overridden);
+    buf_init(&p->overridden, n + OVERRIDES_BYTES_MAX);
+    enum err e = buf_failed(&plain)
+                     ? ERR_NOMEM
+                     : overrides_put_body(&ch->params, buf_view(&plain), &p->overridden);
+    buf_release(&plain);
+    translate_weigh(r);
+    p->edits.n = 0;
+    *body = buf_view(&p->overridden);
+    return e;
+}
+
 static enum err launch(struct request *r, const struct choice *c, struct err_info *info)
 {
     struct worker *w = r->worker;
@@ -131,6 +154,8 @@ static enum err launch(struct request *r, const struct choice *c, struct err_inf
     struct channel *ch = c->channel;
     struct str body;
     enum err e = write_body(r, c, &body, info);
+    if (!e && ch->params.n && !p->passthrough && op_row((enum llm_op)r->call_op)->generates)
+        e = override_body(r, ch, &body);
     if (e)
         return e;
     e = write_head(r, c, edits_length(body, p->edits.e, p->edits.n), info);

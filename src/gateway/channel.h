@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "core/arena.h"
+#include "llm/override.h"
 #include "llm/provider.h"
 #include "net/url.h"
 
@@ -51,6 +52,8 @@ struct channel {
     unsigned credentials_n;
     struct model_map *models;
     unsigned models_n;
+    struct overrides params;   /* of a body that generates, in the upstream's form */
+    struct overrides headers;  /* of each head */
     struct str reply_headers;  /* x-lyss-channel and its kin, for each reply */
     struct channel_cell *cell; /* live state; outlives the channel */
     /* Each worker's origin for this channel, filled at its first call; slot i is worker i's. */

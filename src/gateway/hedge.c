@@ -112,7 +112,8 @@ static struct request *second_leg(struct request *r)
     s->plan->neutral = NULL; /* its parts may have been joined for the first leg */
     s->plan->meaning = (struct arena){0};
     s->plan->recall = NULL;
-    s->plan->translated = (struct buf){0};
+    s->plan->meaning = (struct arena){0};
+    s->plan->translated = s->plan->overridden = (struct buf){0};
     s->plan->head = STR_NULL;
     s->plan->hold = NULL;
     s->plan->hold_n = s->plan->hold_cap = s->plan->hold_events = 0;

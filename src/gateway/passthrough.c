@@ -240,6 +240,7 @@ void passthrough_write_head(const struct request *r, const struct choice *c, siz
     buf_str(b, c->channel->authority);
     buf_lit(b, "\r\n");
     buf_str(b, secret_expose(&c->credential->header));
+    size_t fields = b->n;
     buf_str(b, p->fields);
     buf_lit(b, "Accept-Encoding: identity\r\nUser-Agent: lyss/" LYSS_VERSION "\r\n");
     if (length || !str_eq(p->method, STR("GET"))) {
@@ -247,6 +248,7 @@ void passthrough_write_head(const struct request *r, const struct choice *c, siz
         buf_u64(b, length);
         buf_lit(b, "\r\n");
     }
+    overrides_put_lines(&c->channel->headers, b, fields);
     buf_lit(b, "\r\n");
 }
 

@@ -184,12 +184,15 @@ static enum err write_request(struct probe *p, struct err_info *info)
     buf_lit(&p->request, "\r\n");
     if (p->credential)
         buf_str(&p->request, secret_expose(&p->credential->header));
+    size_t fields = p->request.n;
     if (provider_serves(ch->provider, OP_MESSAGES))
         provider_version_header(STR_NULL, STR_NULL, &p->request);
     if (p->op != OP_MODELS)
         buf_printf(&p->request, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
                    body.n);
-    buf_lit(&p->request, "Accept-Encoding: identity\r\nUser-Agent: lyss/" LYSS_VERSION "\r\n\r\n");
+    buf_lit(&p->request, "Accept-Encoding: identity\r\nUser-Agent: lyss/" LYSS_VERSION "\r\n");
+    overrides_put_lines(&ch->headers, &p->request, fields);
+    buf_lit(&p->request, "\r\n");
     buf_str(&p->request, buf_view(&body));
     if (!e && (buf_failed(&body) || buf_failed(&p->request)))
         e = ERR_NOMEM;

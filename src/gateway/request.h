@@ -69,6 +69,7 @@ struct request_plan {
     char *hold;                          /* events held before the commit */
     uint32_t hold_n, hold_cap, hold_events;
     struct buf translated;           /* the body in the upstream's form */
+    struct buf overridden;           /* … with the channel's own parameters */
     struct link link;                /* what its writer tells the answer's reader */
     struct passthrough *passthrough; /* NULL: it is understood */
     const char *content_type;        /* of a passthrough's answer */

@@ -183,6 +183,10 @@ static enum err fill_channel(const struct snapshot_source *from, struct channel 
     ch->min_tps = or_default(row->min_output_tps, 0);
     e = take_models(&ch->arena, row, &ch->models, &ch->models_n);
     if (!e)
+        e = overrides_read_params(&ch->params, row->param_overrides, a, info);
+    if (!e)
+        e = overrides_read_headers(&ch->headers, row->header_overrides, a, info);
+    if (!e)
         e = take_credentials(from, ch, row, info);
     return e ? e : channel_seal(ch);
 }

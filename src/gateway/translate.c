@@ -91,13 +91,13 @@ void translate_release(struct request_plan *p)
     p->neutral = NULL;
     arena_release(&p->meaning);
     buf_release(&p->translated);
+    buf_release(&p->overridden);
 }
 
-/* What a translation takes beside the body counts against the memory budget, too. */
-static void count_memory(struct request *r)
+void translate_weigh(struct request *r)
 {
     const struct request_plan *p = r->plan;
-    uint64_t bytes = p->body.body.n + p->meaning.used_bytes + p->translated.cap;
+    uint64_t bytes = p->body.body.n + p->meaning.used_bytes + p->translated.cap + p->overridden.cap;
     if (bytes <= COUNTED_BYTES || bytes <= r->body_bytes)
         return;
     atomic_fetch_add_explicit(&r->worker->body_bytes, bytes - r->body_bytes, memory_order_relaxed);
@@ -132,7 +132,7 @@ enum err translate_request(struct request *r, const struct choice *c, struct err
         e = ERR_NOMEM;
     if (e == ERR_NOMEM && (r->arena.full || p->translated.n > p->translated.max / 2))
         e = too_much(info);
-    count_memory(r);
+    translate_weigh(r);
     return e;
 }
 

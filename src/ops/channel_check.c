@@ -1,70 +1,24 @@
 /* channel_check: where may a channel lead, what may it map, what may it override. */
 #include "ops/channel_check.h"
 
-#include "core/json_read.h"
+#include "llm/override.h"
 #include "ops/column.h"
 #include "ops/endpoint.h"
 #include "store/repo_provider.h"
 
-/* Headers that are Lyss's own business: framing, routing and credentials. */
-static const char *const own_headers[] = {
-    "authorization", "api-key",           "x-api-key", "host",    "content-length",
-    "connection",    "transfer-encoding", "te",        "upgrade", "trailer",
-    "keep-alive",    "proxy-connection",  "expect",    "cookie",  "proxy-authorization",
-    "content-type",  "accept-encoding"};
-
-static enum err check_header(const struct json_doc *d, uint32_t key, struct arena *a,
-                             struct err_info *info)
+/* Reads them as the data plane will. */
+static enum err check_overrides(const struct channel_row *row, struct arena *a,
+                                struct err_info *info)
 {
-    struct str name, value;
-    if (!json_string(d, key, a, &name))
-        return ERR_NOMEM;
-    if (!json_is(d, key + 1, JSON_STRING))
-        return field_set(info, "header_overrides", ERR_INVALID, "each value is a string");
-    if (!json_string(d, key + 1, a, &value))
-        return ERR_NOMEM;
-    for (size_t i = 0; i < name.n; i++) {
-        char l = str_lower(name.p[i]);
-        if (!((l >= 'a' && l <= 'z') || (l >= '0' && l <= '9') || l == '-' || l == '_'))
-            name.n = 0;
+    struct overrides o;
+    enum err e = overrides_read_params(&o, row->param_overrides, a, info);
+    if (e) {
+        str_copy(info->field, sizeof info->field, STR("param_overrides"));
+        return e;
     }
-    if (!name.n || name.n > 128)
-        return field_set(info, "header_overrides", ERR_INVALID,
-                         "a header's name has letters, digits, '-' and '_'");
-    for (size_t i = 0; i < sizeof own_headers / sizeof *own_headers; i++)
-        if (str_ieq(name, str_c(own_headers[i])))
-            return field_set(info, "header_overrides", ERR_INVALID, "%s is set by Lyss itself",
-                             own_headers[i]);
-    for (size_t i = 0; i < value.n; i++)
-        if (value.p[i] < ' ' || value.p[i] >= 0x7F)
-            return field_set(info, "header_overrides", ERR_INVALID,
-                             "the value of %.*s is not printable ASCII", STR_FMT(name));
-    return ERR_OK;
-}
-
-static enum err check_headers(struct str json, struct arena *a, struct err_info *info)
-{
-    struct json_doc d;
-    if (!json.n)
-        return ERR_OK;
-    enum err e = json_parse(&d, json, info);
-    uint32_t root = json_root(&d);
-    for (uint32_t k = e ? JSON_NONE : json_child(&d, root); !e && k != JSON_NONE;
-         k = json_sibling(&d, root, k + 1))
-        e = check_header(&d, k, a, info);
-    return e;
-}
-
-static enum err check_params(struct str json, struct err_info *info)
-{
-    static const char *const own[] = {"model", "stream", "stream_options"};
-    struct json_doc d;
-    if (!json.n)
-        return ERR_OK;
-    enum err e = json_parse(&d, json, info);
-    for (size_t i = 0; !e && i < sizeof own / sizeof *own; i++)
-        if (json_get(&d, json_root(&d), str_c(own[i])) != JSON_NONE)
-            e = field_set(info, "param_overrides", ERR_INVALID, "%s is set by Lyss itself", own[i]);
+    e = overrides_read_headers(&o, row->header_overrides, a, info);
+    if (e)
+        str_copy(info->field, sizeof info->field, STR("header_overrides"));
     return e;
 }
 
@@ -93,9 +47,7 @@ enum err channel_check(struct ops *o, struct channel_row *row, struct arena *a, 
                          "provider %.*s has no address of its own, so the channel needs one",
                          STR_FMT(row->provider));
     e = endpoint_check(kind, *address, row->api_version, info);
-    if (!e)
-        e = check_params(row->param_overrides, info);
-    return e ? e : check_headers(row->header_overrides, a, info);
+    return e ? e : check_overrides(row, a, info);
 }
 
 enum err channel_check_models(const struct channel_model *models, size_t n, struct err_info *info)

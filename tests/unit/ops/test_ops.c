@@ -255,6 +255,10 @@ static void overrides_cannot_take_what_is_lyss_own(void **state)
     } rows[] = {{"{\"X-Team\":\"a\"}", "{\"temperature\":0}", true},
                 {"{\"Authorization\":\"Bearer x\"}", "", false},
                 {"{\"HOST\":\"x\"}", "", false},
+                {"{\"x-goog-api-key\":\"x\"}", "", false},
+                {"{\"X-Team\":\"a\",\"x-team\":\"b\"}", "", false},
+                {"", "{\"top_k\":null,\"a\":{\"model\":1}}", true},
+                {"", "{\"a\":1,\"a\":2}", false},
                 {"{\"X-A\":\"a\\r\\nB: c\"}", "", false},
                 {"{\"X A\":\"a\"}", "", false},
                 {"{\"X-A\":1}", "", false},
@@ -268,7 +272,10 @@ static void overrides_cannot_take_what_is_lyss_own(void **state)
         enum err e = add(tenant, c);
         if (e != (rows[i].ok ? ERR_OK : ERR_INVALID))
             fail_msg("%zu: %s", i, err_name(e));
-        if (!e)
+        if (e)
+            assert_string_equal(info.field,
+                                rows[i].params[0] ? "param_overrides" : "header_overrides");
+        else
             OK(ops_channel_remove(&o, tenant, STR("x"), &info));
     }
 }
