@@ -341,6 +341,7 @@ void responses_put_response(struct json_writer *w, const struct response_head *h
     json_field_string(w, "object", STR("response"));
     json_field_i64(w, "created_at", h->created_s);
     json_field_string(w, "status", h->status);
+    json_field_null(w, "access_programs");
     json_field_bool(w, "background", false);
     json_field_null(w, "error");
     json_key(w, STR("incomplete_details"));
