@@ -4,6 +4,8 @@ The Python SDKs ship pydantic models.  OpenAI's and Anthropic's let unknown
 keys pass; here each of those is a problem, but for the fields that providers
 add and document themselves.
 """
+import typing
+
 import pydantic
 from anthropic.types import Message, RawMessageStreamEvent
 from google.genai.types import GenerateContentResponse
@@ -14,12 +16,20 @@ from openai.types.responses import Response, ResponseStreamEvent
 # Fields of chat completions that DeepSeek and others document.
 VENDOR = {"reasoning_content", "reasoning_details"}
 # What OpenAI's Responses say, in recorded traffic, beside what the SDK's types know.
-RECORDED = {"store"}
+RECORDED = {"store", "obfuscation"}
 
 TYPES = {"chat": (ChatCompletion, ChatCompletionChunk), "responses": (Response, ResponseStreamEvent),
          "messages": (Message, RawMessageStreamEvent), "gemini": (GenerateContentResponse, GenerateContentResponse),
          "completions": (Completion, Completion), "embeddings": (CreateEmbeddingResponse, None)}
-ADAPTERS = {k: tuple(t and pydantic.TypeAdapter(t) for t in v) for k, v in TYPES.items()}
+
+
+def by_type(union):
+    """The members of a union of events, by what their `type` says."""
+    members = typing.get_args(typing.get_args(union)[0])
+    return {name: m for m in members for name in typing.get_args(m.model_fields["type"].annotation)}
+
+
+EVENTS = {"responses": by_type(ResponseStreamEvent), "messages": by_type(RawMessageStreamEvent)}
 
 
 def extras(value, path=""):
@@ -42,10 +52,13 @@ def problems(kind, doc, event=False):
     """What an SDK's types object to; empty is good."""
     if kind == "messages" and event and doc.get("type") in ("ping", "error"):
         return []                                  # known to the SDK's stream reader, not among its types
-    if kind == "responses" and event and doc.get("type") == "response.completed" and "response" not in doc:
-        return ["no response"]
+    model = TYPES[kind][event]
+    if event and kind in EVENTS:
+        model = EVENTS[kind].get(doc.get("type"))
+        if not model:
+            return [f"type: no event is called {doc.get('type')!r}"]
     try:
-        value = ADAPTERS[kind][1 if event else 0].validate_python(doc)
+        value = model.model_validate(doc)
     except pydantic.ValidationError as e:
         return [f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors()[:5]]
     return list(extras(value))

@@ -17,6 +17,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 import matrix  # noqa: E402
 import openai_js  # noqa: E402
 import table  # noqa: E402
+import types_ts  # noqa: E402
 from packages import prepare  # noqa: E402
 
 
@@ -45,7 +46,9 @@ def main():
         failed += len(bad)
         more = openai_js.run(exe)
         print(f"openai for JavaScript, passed through: {more[0]} passed, {more[1]} failed")
-        passed, failed = passed + more[0], failed + more[1]
+        typed = types_ts.run(exe)
+        print(f"answers in the types of openai for JavaScript: {typed[0]} passed, {typed[1]} failed")
+        passed, failed = passed + more[0] + typed[0], failed + more[1] + typed[1]
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

@@ -177,7 +177,8 @@ def response(j, p, output, status):
     done = status not in ("in_progress", "queued")
     why = {"length": "max_output_tokens", "refusal": "content_filter"}.get(p.finish)
     return {
-        "id": "resp_fake1", "object": "response", "created_at": 1770000000, "status": status, "background": False,
+        "id": "resp_fake1", "object": "response", "created_at": 1770000000, "status": status, "access_programs": None,
+        "background": False,
         "completed_at": 1770000001 if status == "completed" else None, "error": None,
         "incomplete_details": {"reason": why} if status == "incomplete" else None, "instructions": j.get("instructions"),
         "max_output_tokens": j.get("max_output_tokens"), "max_tool_calls": None, "model": j["model"], "output": output,
@@ -249,5 +250,5 @@ class Stream:
         at = {"item_id": item["id"], "output_index": n}
         for x in pieces_of(item["arguments"]):
             self.ev("response.function_call_arguments.delta", delta=x, obfuscation="k", **at)
-        self.ev("response.function_call_arguments.done", arguments=item["arguments"], name=item["name"], **at)
+        self.ev("response.function_call_arguments.done", arguments=item["arguments"], **at)
         self.ev("response.output_item.done", output_index=n, item=item)
