@@ -21,5 +21,10 @@ char *mem_strdup(const char *z) __attribute__((malloc, returns_nonnull));
 /* Debug builds: the n-th allocation of this thread from now on fails, once; 0 turns it off.
  * Returns how many allocations were made since the last call. */
 uint64_t mem_fail_at(uint64_t n);
+/* Debug builds: from now on the calling thread is told from outside of the process, by the file
+ * that LYSS_TEST_ALLOC names: two numbers of 8 bytes, which allocation fails (0: none) and how many
+ * were made since somebody set that to 0. A thread that calls it at its start; without the
+ * variable, nothing. */
+void mem_fail_listen(void);
 
 #endif

@@ -253,6 +253,7 @@ static void *worker_main(void *arg)
     struct worker *w = arg;
     log_thread_init(loop_name(w->loop));
     pthread_setname_np(pthread_self(), loop_name(w->loop));
+    mem_fail_listen();
     loop_run(w->loop);
     scratch_release();
     log_thread_release();
