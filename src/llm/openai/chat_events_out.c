@@ -25,7 +25,7 @@ void completions_writer_init(void *state, const struct answer *as)
 /* ---- chunks ---- */
 
 /* `data: {"id":…,"object":…,"created":…,"model":…` */
-static void make_head(struct chat_writer *s, struct str id, struct str model)
+static void make_head(struct chat_writer *s, struct str id, struct str model, struct buf *out)
 {
     struct buf b;
     struct json_writer w;
@@ -48,13 +48,14 @@ static void make_head(struct chat_writer *s, struct str id, struct str model)
     s->head_n = (uint16_t)b.n;
     if (b.n)
         memcpy(s->head, b.p, b.n);
+    out->failed |= buf_failed(&b) || arena_failed(&a);
     arena_release(&a);
     buf_release(&b);
 }
 
 static void put_head(struct chat_writer *s, struct buf *out)
 {
-    make_head(s, STR_NULL, STR_NULL);
+    make_head(s, STR_NULL, STR_NULL, out);
     buf_lit(out, "data: ");
     buf_add(out, s->head, s->head_n);
     buf_lit(out, ",\"choices\":[");
@@ -282,7 +283,7 @@ void chat_write_event(void *state, const struct neutral_event *ev, struct buf *o
     }
     switch (ev->type) {
     case EVENT_START:
-        make_head(s, ev->id, ev->model);
+        make_head(s, ev->id, ev->model, out);
         begin(s, ev->candidate, out);
         break;
     case EVENT_PING:
