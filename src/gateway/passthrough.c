@@ -88,22 +88,29 @@ static bool named_by_connection(const struct http_head *h, struct str name)
     return false;
 }
 
-/* The fields that go on, as lines. */
-static struct str pass_fields(struct request *r, const struct http_head *h, const struct str *stay,
-                              size_t stay_n)
+/* The fields that go on, as lines, in *out. ERR_NOMEM, or ERR_HEAD_TOO_LARGE where they are too
+ * long.
+ */
+static enum err pass_fields(struct request *r, const struct http_head *h, const struct str *stay,
+                            size_t stay_n, struct str *out)
 {
     struct buf *b = scratch_buf(SCRATCH_CALL_HEAD, FIELDS_MAX);
+    size_t n = 0;
     for (unsigned i = 0; i < h->n; i++) {
         struct str name = h->f[i].name;
         if (in_list(name, LIST(of_one_hop)) || in_list(name, stay, stay_n) ||
             named_by_connection(h, name))
             continue;
+        n += name.n + h->f[i].value.n + 4;
         buf_str(b, name);
         buf_lit(b, ": ");
         buf_str(b, h->f[i].value);
         buf_lit(b, "\r\n");
     }
-    return buf_failed(b) ? STR_NULL : arena_dup(&r->arena, buf_view(b));
+    if (buf_failed(b))
+        return n > FIELDS_MAX ? ERR_HEAD_TOO_LARGE : ERR_NOMEM;
+    *out = arena_dup(&r->arena, buf_view(b));
+    return out->p ? ERR_OK : ERR_NOMEM;
 }
 
 /* No segment may be "." or "..", however it is spelled, nor hide a slash. */
@@ -185,16 +192,16 @@ enum err passthrough_read(struct request *r, const struct surface *s, const stru
     p->channel_id = ch->id;
     p->method = arena_dup(&r->arena, h->method);
     p->target = arena_dup(&r->arena, buf_view(b));
-    p->fields = pass_fields(r, h, LIST(of_the_caller));
+    enum err e = pass_fields(r, h, LIST(of_the_caller), &p->fields);
     r->plan->passthrough = p;
     r->plan->body.op = OP_PASSTHROUGH;
     r->plan->body.n = 1;
     r->plan->model = STR("");
     r->ping = 0;
     r->stream = 1; /* its length in time is the upstream's affair */
-    if (buf_failed(b) || !p->fields.p || arena_failed(&r->arena))
-        return err_set(info, ERR_HEAD_TOO_LARGE, "the header fields are too long to be passed on");
-    return ERR_OK;
+    if (e == ERR_HEAD_TOO_LARGE)
+        return err_set(info, e, "the header fields are too long to be passed on");
+    return e || buf_failed(b) || arena_failed(&r->arena) ? ERR_NOMEM : ERR_OK;
 }
 
 bool passthrough_choose(struct request *r, struct choice *out, struct reasons *why)
@@ -263,8 +270,12 @@ bool passthrough_answer(struct request *r, const struct http_head *h)
 {
     struct request_plan *p = r->plan;
     struct str type = http_get(h, HTTP_CONTENT_TYPE);
-    p->passed = pass_fields(r, h, LIST(of_the_upstream));
+    enum err e = pass_fields(r, h, LIST(of_the_upstream), &p->passed);
     p->content_type = type.n ? arena_dup(&r->arena, type).p : NULL;
+    if (e == ERR_NOMEM || arena_failed(&r->arena)) {
+        attempt_error(r, ERR_NOMEM, NULL);
+        return false;
+    }
     relay_commit(r);
     if (h->framing != HTTP_BODY_NONE)
         return relay_send_down(r, STR(""), false);

@@ -364,8 +364,13 @@ static void on_head(struct http_conn *c, const struct http_head *h)
         request_refuse(r, e, &info);
         return;
     }
-    if (s.name.p &&
-        (!surface_decode(s.name, &r->arena, &r->plan->deployment) || !r->plan->deployment.n)) {
+    bool named = !s.name.p ||
+                 (surface_decode(s.name, &r->arena, &r->plan->deployment) && r->plan->deployment.n);
+    if (arena_failed(&r->arena)) {
+        request_refuse(r, ERR_NOMEM, NULL);
+        return;
+    }
+    if (!named) {
         (void)!err_set(&info, ERR_INVALID, "the model name in the path is malformed");
         request_refuse(r, ERR_INVALID, &info);
         return;

@@ -356,6 +356,14 @@ void translate_count(struct request *r)
     struct answer as;
     say_answer(r, id, &as);
     codec_of((enum llm_op)r->op)->write_reply(&reply, &as, &r->arena, out);
+    if (buf_failed(out) || arena_failed(&r->arena)) {
+        struct fault f;
+        fault_from_err(&f, ERR_NOMEM, NULL);
+        attempt_answer(r, &f);
+        request_settle(r, LEDGER_UPSTREAM_ERROR, f.status, ERR_NOMEM);
+        request_free(r);
+        return;
+    }
     struct http_conn *c = r->conn;
     r->conn = NULL;
     http_reply(c, 200, reply_headers(r, "application/json"), buf_view(out));
