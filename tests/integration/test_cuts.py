@@ -1,11 +1,11 @@
 """Streams cut anywhere: at each chunk, inside of one, inside a character, inside JSON; behind every wire, before
 callers of every dialect.  A caller sees its dialect's end once and only when the upstream's came, else one error
 event, and a connection that closes without the last chunk."""
-import json
 import os
 import random
 
 import pytest
+from lib.dialects import CALLERS, Seen
 from lib.fake import Fake
 from lib.lyss import Lyss
 
@@ -14,8 +14,6 @@ NEAR = (-2, -1, 0, 1, 2)
 
 UPSTREAMS = {"chat": ("compatible", "openai-compatible", "gpt-4o-mini"), "openai": ("openai", "openai", "gpt-4o-mini"),
              "anthropic": ("anthropic", "anthropic", "claude-sonnet-4-5"), "gemini": ("gemini", "google", "gemini-2.5-flash")}
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "unit": {"type": "string"}}, "required": ["city", "unit"],
-          "additionalProperties": False}
 
 
 class CutFake(Fake):
@@ -42,90 +40,6 @@ class CutFake(Fake):
         else:
             await conn.chunk(body)
             await conn.end()
-
-
-# What a caller of each dialect sends, and how it reads what it gets: text, tool arguments, ends, errors.
-
-def events(body):
-    """(event name, data) of each event; comments aside. The last one must be whole."""
-    out = []
-    body = body.replace(b"\r\n", b"\n")
-    assert not body or body.endswith(b"\n\n"), f"a torn event: {body[-200:]!r}"
-    for block in body.split(b"\n\n"):
-        fields = [x.split(b": ", 1) for x in block.split(b"\n") if x and not x.startswith(b":")]
-        if fields:
-            named = dict(fields)
-            out.append((named.get(b"event", b"").decode(), named[b"data"] if named[b"data"] == b"[DONE]" else json.loads(named[b"data"])))
-    return out
-
-
-class Seen:
-    """A stream as a caller understands it."""
-
-    def __init__(self, dialect, body):
-        self.text, self.args, self.ends, self.errors, self.after_error = "", "", 0, 0, 0
-        for name, doc in events(body):
-            self.after_error += self.errors > 0
-            getattr(self, dialect)(name, doc)
-
-    def chat(self, name, doc):
-        if doc == b"[DONE]":
-            self.ends += 1
-            return
-        self.errors += "error" in doc
-        for c in doc.get("choices") or []:
-            self.text += c["delta"].get("content") or ""
-            for t in c["delta"].get("tool_calls") or []:
-                self.args += t["function"].get("arguments") or ""
-
-    def responses(self, name, doc):
-        kind = doc["type"]
-        assert name in ("", kind)
-        self.ends += kind in ("response.completed", "response.incomplete")
-        self.errors += kind in ("error", "response.failed")
-        self.text += doc["delta"] if kind == "response.output_text.delta" else ""
-        self.args += doc["delta"] if kind == "response.function_call_arguments.delta" else ""
-
-    def messages(self, name, doc):
-        assert name == doc["type"]
-        self.ends += name == "message_stop"
-        self.errors += name == "error"
-        if name == "content_block_delta":
-            self.text += doc["delta"].get("text") or ""
-            self.args += doc["delta"].get("partial_json") or ""
-
-    def gemini(self, name, doc):
-        self.errors += "error" in doc
-        for c in doc.get("candidates") or []:
-            self.ends += bool(c.get("finishReason"))
-            for p in (c.get("content") or {}).get("parts") or []:
-                if not p.get("thought"):
-                    self.text += p.get("text") or ""
-                self.args += json.dumps(p["functionCall"]["args"]) if "functionCall" in p else ""
-
-
-def chat(model, prompt):
-    return "/v1/chat/completions", {"model": model, "stream": True, "messages": [{"role": "user", "content": prompt}],
-                                    "tools": [{"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}]}
-
-
-def responses(model, prompt):
-    return "/v1/responses", {"model": model, "stream": True, "input": prompt, "store": False,
-                             "tools": [{"type": "function", "name": "weather", "parameters": SCHEMA, "strict": True}]}
-
-
-def messages(model, prompt):
-    return "/v1/messages", {"model": model, "stream": True, "max_tokens": 500, "messages": [{"role": "user", "content": prompt}],
-                            "tools": [{"name": "weather", "input_schema": SCHEMA}]}
-
-
-def gemini(model, prompt):
-    declared = {k: v for k, v in SCHEMA.items() if k != "additionalProperties"}
-    return f"/v1beta/models/{model}:streamGenerateContent?alt=sse", {
-        "contents": [{"role": "user", "parts": [{"text": prompt}]}], "tools": [{"functionDeclarations": [{"name": "weather", "parameters": declared}]}]}
-
-
-CALLERS = {f.__name__: f for f in (chat, responses, messages, gemini)}
 
 
 @pytest.fixture(scope="module")
