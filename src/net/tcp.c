@@ -12,7 +12,9 @@
 
 #include "core/alloc.h"
 
-#define OUT_MAX    (2u << 20) /* bytes that one connection may have waiting */
+/* Bytes that one connection may have waiting: the longest answer that leaves at once. Who writes
+ * bit by bit pauses long before. */
+#define OUT_MAX    (33u << 20)
 #define IOV_BATCH  64
 #define GATHER_MAX 4096
 

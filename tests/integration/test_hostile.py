@@ -3,7 +3,9 @@ not, and is never taken for more than it is."""
 import json
 
 import pytest
+from lib.http import Events, request_bytes, wait
 from lib.lyss import chat_body
+from lib.upstream import DONE, sse
 
 MIB = 1 << 20
 
@@ -52,3 +54,80 @@ def test_too_many_parts_are_refused_for_what_they_are(one):
     assert "breaker.state" not in one.log_text()
     r = one.chat("c-parts", "and then the next")
     assert r.status == 200, r
+
+
+@pytest.fixture(scope="module")
+def gemini(one):
+    """One that answers whatever the test sets, on Google's wire."""
+    import http.server
+    import threading
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        body, kind = b"", "application/json"
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("Content-Type", self.kind)
+            self.send_header("Content-Length", str(len(self.body)))
+            self.end_headers()
+            self.wfile.write(self.body)
+
+        def log_message(self, *args):
+            pass
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    one.channel("gemini", f"http://127.0.0.1:{server.server_port}", "g-*", provider="google")
+    one.caught_up()
+    yield Handler
+    server.shutdown()
+
+
+def test_a_long_translated_answer_reaches_a_slow_caller(one, gemini):
+    gemini.body = json.dumps({
+        "candidates": [{"index": 0, "finishReason": "STOP", "content": {"role": "model", "parts": [
+            {"text": "look:"}, {"inlineData": {"mimeType": "image/png", "data": "A" * 6 * MIB}}]}}],
+        "usageMetadata": {"promptTokenCount": 2, "candidatesTokenCount": 3}}).encode()
+    with one.connect(rcvbuf=4096) as c:
+        c.send(request_bytes("POST", "/v1/chat/completions", chat_body("g-image"), one.auth()))
+        wait(lambda: one.rows("model = 'g-image'"), what="the answer to be under way")
+        r = c.response()
+    assert r.status == 200 and r.complete, r
+    assert len(r.json["choices"][0]["message"]["content"]) > 6 * MIB
+
+
+def test_a_long_end_of_a_stream_reaches_a_slow_caller(one):
+    """The last events of Responses hold the whole answer several times over."""
+    one.up.on("c-long", text=("\\" * 50000,) * 20)
+    with one.connect(rcvbuf=4096) as c:
+        c.send(request_bytes("POST", "/v1/responses", {"model": "c-long", "input": "x", "stream": True}, one.auth()))
+        r = c.response()
+    assert r.status == 200 and r.complete, r
+    assert Events(r.body).finishes == ["response.completed"]
+    assert one.row(r.request_id)["state"] == "completed"
+
+
+UNFINISHED = [
+    ("c-no-reason", (sse({"choices": [{"index": 0, "delta": {"content": "half"}, "finish_reason": None}]}), DONE)),
+    ("c-nothing", (DONE,)),
+]
+
+
+@pytest.mark.parametrize("model,events", UNFINISHED)
+@pytest.mark.parametrize("path,body", [
+    ("/v1/messages", {"max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}),
+    ("/v1/responses", {"input": "x"}),
+    ("/v1beta/models/%s:streamGenerateContent?alt=sse", {"contents": [{"parts": [{"text": "x"}]}]})])
+def test_no_reason_is_made_up_for_an_answer_that_ends_without_one(one, model, events, path, body):
+    one.up.on(model, events=events)
+    if "%" in path:
+        path %= model
+    else:
+        body = body | {"model": model, "stream": True}
+    r = one.post(path, body)
+    assert not r.complete or r.status == 502, r
+    for made_up in (b"message_stop", b"response.completed", b"finishReason", b"end_turn"):
+        assert made_up not in r.body
+    assert one.row(r.request_id)["state"] == "incomplete"
+    one.clock.advance(301)
