@@ -196,6 +196,7 @@ struct sink {
     struct request *r;
     struct buf *out;
     unsigned flags;
+    bool unfinished; /* it ended without a word on why */
 };
 
 /* SDKs count on usage also where the upstream does not say any. */
@@ -232,6 +233,9 @@ static void on_event(void *ctx, const struct neutral_event *ev)
         s->flags |= EV_CONTENT;
         break;
     case EVENT_END:
+        s->unfinished = t->to && !t->finished;
+        if (s->unfinished)
+            return; /* the caller's form wants a reason, and we make up none */
         r->tap.ended = true;
         s->flags |= EV_TERMINAL;
         break;
@@ -264,6 +268,16 @@ static struct str find_usage(struct str body)
     return raw.n <= USAGE_RAW_MAX ? raw : STR_NULL;
 }
 
+static enum err without_reason(struct fault *f)
+{
+    struct err_info info;
+    err_info_init(&info);
+    enum err e = err_set(&info, ERR_UPSTREAM_INCOMPLETE,
+                         "the upstream ended the stream without a finish reason");
+    fault_from_err(f, e, &info);
+    return e;
+}
+
 unsigned translate_event(struct request *r, const struct sse_event *in, struct buf *out,
                          struct openai_event *ev)
 {
@@ -278,6 +292,8 @@ unsigned translate_event(struct request *r, const struct sse_event *in, struct b
     if (!e && arena_failed(&scratch))
         fault_from_err(&ev->fault, e = ERR_NOMEM, NULL);
     arena_release(&scratch);
+    if (!e && sink.unfinished)
+        e = without_reason(&ev->fault);
     if (e) {
         r->tap.ended = true;
         sink.flags = EV_ERROR | (sink.flags & EV_USAGE);
