@@ -27,6 +27,14 @@ static bool is_media(const struct part *p)
     return p->type == PART_IMAGE || p->type == PART_DOCUMENT || p->type == PART_AUDIO;
 }
 
+static struct str without_query(struct str uri)
+{
+    for (size_t i = 0; i < uri.n; i++)
+        if (uri.p[i] == '?' || uri.p[i] == '#')
+            return str_make(uri.p, i);
+    return uri;
+}
+
 static struct str mime_of(const struct part *p, struct str uri)
 {
     static const struct {
@@ -41,6 +49,7 @@ static struct str mime_of(const struct part *p, struct str uri)
     };
     if (p->media.mime.n)
         return p->media.mime;
+    uri = without_query(uri);
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         if (uri.n >= ends[i].end.n && str_ieq(str_from(uri, uri.n - ends[i].end.n), ends[i].end))
             return ends[i].mime;
@@ -49,20 +58,10 @@ static struct str mime_of(const struct part *p, struct str uri)
                                    : STR("application/pdf");
 }
 
-/* URIs that Gemini reads by itself. */
+/* URIs that Gemini reads by itself: https://ai.google.dev/gemini-api/docs/file-input-methods */
 static bool is_readable(struct str uri)
 {
-    static const struct str starts[] = {
-        STR("gs://"),
-        STR("https://generativelanguage.googleapis.com/"),
-        STR("https://www.youtube.com/"),
-        STR("https://youtube.com/"),
-        STR("https://youtu.be/"),
-    };
-    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
-        if (str_starts(uri, starts[i]))
-            return true;
-    return false;
+    return str_starts(uri, STR("https://")) || str_starts(uri, STR("gs://"));
 }
 
 /* "data:image/png;base64,…" */
@@ -117,7 +116,7 @@ static enum err refuse_media(const struct ctx *c, const struct part *p)
     const struct fields *f = fields_of(c->r->op);
     if (p->media.url.n)
         return refuse(c, f->url,
-                      "Gemini does not fetch media by URL: send the bytes as a data URL");
+                      "Gemini fetches from https addresses only: send the bytes as a data URL");
     return refuse(c, f->file, "Gemini cannot read this file: send its bytes as a data URL");
 }
 

@@ -159,8 +159,7 @@ class Gemini:
             if kind == "inlineData":
                 if not base64_bytes(p["inlineData"]["data"], (*at, "parts", n), url_safe=True):
                     bad((*at, "parts", n), "Unable to process input image")
-            if kind == "fileData" and not re.match(r"gs://|https://generativelanguage\.googleapis\.com/|https://www\.youtube\.com/",
-                                                   p["fileData"]["fileUri"]):
+            if kind == "fileData" and not re.match(r"gs://|https://", p["fileData"]["fileUri"]):
                 bad((*at, "parts", n), "Invalid or unsupported file uri: " + p["fileData"]["fileUri"])
             for k, field in (("functionCall", "args"), ("functionResponse", "response")):
                 if kind == k and not isinstance(p[k].get(field, {}), dict):
