@@ -191,7 +191,7 @@ CASES = [
     ("gemini", {"contents": [Q, {"role": "model", "parts": [FC]}, {"role": "user", "parts": [
         {"functionResponse": {"name": "news", "response": {}}}]}]}, "does not match"),
     ("gemini", {"contents": [Q, {"role": "model", "parts": [FC]}, Q]}, "function response turn"),
-    ("gemini", {"contents": [Q, {"role": "user", "parts": [{"fileData": {"fileUri": "https://x.example/a.png"}}]}]}, "unsupported file uri"),
+    ("gemini", {"contents": [Q, {"role": "user", "parts": [{"fileData": {"fileUri": "http://x.example/a.png"}}]}]}, "unsupported file uri"),
     ("gemini3", {"contents": [Q, {"role": "model", "parts": [FC]}, {"role": "user", "parts": [FR]}]}, "missing a `thought_signature`"),
     ("gemini3", {"contents": [Q, {"role": "model", "parts": [{**FC, "thoughtSignature": sign("other")}]}, {"role": "user", "parts": [FR]}]},
      "signature is not valid"),
