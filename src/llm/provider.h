@@ -62,8 +62,9 @@ enum err provider_target(const struct provider *p, const struct endpoint *at, en
  * secret holds a byte that a header cannot. */
 enum err provider_auth_header(const struct provider *p, const struct secret *secret,
                               struct buf *out) MUST_CHECK;
-/* Appends the header lines with which Anthropic's operations are called: the version that the caller
- * asked for, or else the one that Lyss speaks, and the caller's betas. Either may be empty. */
+/* Appends the header lines with which Anthropic's operations are called: the version that the
+ * caller asked for, or else the one that Lyss speaks, and the caller's betas. Either may be empty.
+ */
 void provider_version_header(struct str version, struct str beta, struct buf *out);
 /* The estimate with this provider's measured ratio applied. */
 uint32_t provider_estimate(const struct provider *p, const struct estimate *e);

@@ -134,9 +134,9 @@ enum column_check {
       "auto: a prompt that its caller has not marked for Anthropic's cache is marked on its way")  \
     X(LIST, tags, "tag", "", NAME, 1, 64, NULL, "free word")                                       \
     X(TEXT, param_overrides, "param-overrides", "", OBJECT, 0, 16384, NULL,                        \
-      "JSON object: parameters in the upstream's form; they replace the caller's, null removes")                                         \
+      "JSON object: parameters in the upstream's form; they replace the caller's, null removes")   \
     X(TEXT, header_overrides, "header-overrides", "", OBJECT, 0, 16384, NULL,                      \
-      "JSON object: header fields for the upstream")                                                     \
+      "JSON object: header fields for the upstream")                                               \
     X(TEXT, status, "status", "active", WORDS, 0, 0, "active|inactive|disabled|maintenance",       \
       "only active channels are picked; maintenance is still probed")
 
