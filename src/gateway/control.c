@@ -344,10 +344,20 @@ static enum err start_all(struct control *c, const struct control_options *o, st
     return ERR_OK;
 }
 
+static void on_minute(void *arg, struct sql *db)
+{
+    cells_write_keys(((struct control *)arg)->gateway.cells, db);
+}
+
 static enum err start_store(struct control *c, struct sql *db, struct err_info *info)
 {
     struct store_options o = {
-        .watch_ms = WATCH_MS, .changed = on_changed, .health = on_health, .arg = c};
+        .watch_ms = WATCH_MS,
+        .changed = on_changed,
+        .health = on_health,
+        .each_minute = on_minute,
+        .arg = c,
+    };
     return store_open(&c->store, db, &o, info);
 }
 

@@ -148,6 +148,9 @@ static enum err authenticate(struct worker *w, const struct http_head *h, enum d
         return err_set(info, ERR_UNAUTHORIZED, "This API key has expired.");
     if (k->tenant->suspended || k->user_suspended)
         return err_set(info, ERR_FORBIDDEN, "This account is suspended.");
+    if (k->no_inference)
+        return err_set(info, ERR_FORBIDDEN,
+                       "This API key may not call models: it lacks the scope 'inference'.");
     *out = k;
     return ERR_OK;
 }
@@ -181,6 +184,7 @@ static struct request *request_new(struct worker *w, struct http_conn *c, const 
     r->started_ns = clock_mono_ns();
     r->started_wall_ms = clock_wall_ms();
     rng_uuid7(r->started_wall_ms, r->id);
+    key_cell_used(k->cell, r->started_wall_ms);
     r->call.on = &relay_events;
     r->next = w->requests;
     r->prev = &w->requests;

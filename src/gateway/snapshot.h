@@ -66,7 +66,9 @@ struct api_key {
     int64_t id, user_id, expires_ms; /* expires 0: never */
     struct tenant *tenant;
     bool user_suspended, ping_off;
-    struct str *models; /* globs; n 0: all */
+    bool no_inference;     /* its scopes are others */
+    struct key_cell *cell; /* live state; may be NULL */
+    struct str *models;    /* globs; n 0: all */
     unsigned models_n;
     int64_t *channels; /* n 0: all */
     unsigned channels_n;

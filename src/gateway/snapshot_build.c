@@ -542,7 +542,17 @@ static const struct user_row *find_user(const struct rows *r, int64_t id)
     return lo < r->users_n && r->users[lo].row.id == id ? &r->users[lo] : NULL;
 }
 
-static enum err add_key(struct snapshot *s, const struct rows *r, const struct key_row *row)
+static bool list_has(struct str list, struct str word)
+{
+    struct str each;
+    while (list_next(&list, &each))
+        if (str_eq(each, word))
+            return true;
+    return false;
+}
+
+static enum err add_key(const struct snapshot_source *from, struct snapshot *s,
+                        const struct rows *r, const struct key_row *row)
 {
     struct tenant *t = NULL;
     for (unsigned i = 0; i < s->tenants_n; i++)
@@ -561,6 +571,8 @@ static enum err add_key(struct snapshot *s, const struct rows *r, const struct k
     k->tenant = t;
     k->user_suspended = !str_eq(u->status, STR("active"));
     k->ping_off = !row->ping;
+    k->no_inference = row->scopes.n && !list_has(row->scopes, STR("inference"));
+    k->cell = cells_key(from->cells, row->row.tenant_id, k->id);
     enum err e = add_words(s, row->allowed_models, &k->models, &k->models_n);
     if (!e)
         e = add_channels(s, k, row->allowed_channels);
@@ -586,7 +598,7 @@ static enum err build(const struct snapshot_source *from, const struct rows *r, 
     for (size_t i = 0; i < r->tenants_n && !e; i++)
         e = add_tenant(from, s, r, &r->tenants[i]);
     for (size_t i = 0; i < r->keys_n && !e; i++)
-        e = add_key(s, r, &r->keys[i]);
+        e = add_key(from, s, r, &r->keys[i]);
     return e ? e : arena_failed(&s->arena) ? ERR_NOMEM : ERR_OK;
 }
 

@@ -78,3 +78,14 @@ enum err repo_key_revoke(struct sql *db, int64_t tenant, int64_t id, int64_t now
     sql_bind_i64(s, 3, now_ms);
     return repo_change(db, s, info);
 }
+
+enum err repo_key_used(struct sql *db, int64_t tenant, int64_t id, int64_t used_ms,
+                       struct err_info *info)
+{
+    struct sql_stmt *s = repo_by_id(db,
+                                    "UPDATE api_keys SET last_used_ms = ?3 WHERE" OWN
+                                    " AND id = ?2 AND (last_used_ms IS NULL OR last_used_ms < ?3)",
+                                    tenant, id);
+    sql_bind_i64(s, 3, used_ms);
+    return sql_run(s, info);
+}

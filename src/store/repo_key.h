@@ -24,6 +24,10 @@ enum err repo_key_save(struct sql *db, int64_t tenant, struct key_row *row,
 /* What a snapshot needs: keys of active status that are neither revoked nor expired at now_ms. */
 enum err repo_key_list_live(struct sql *db, int64_t tenant, int64_t now_ms, struct arena *a,
                             struct key_row **rows, size_t *n, struct err_info *info) MUST_CHECK;
+/* When it last worked; never set back. No change of the configuration: neither updated_ms nor
+ * config_rev move. A key that has gone is no error. */
+enum err repo_key_used(struct sql *db, int64_t tenant, int64_t id, int64_t used_ms,
+                       struct err_info *info) MUST_CHECK;
 /* ERR_NOT_FOUND also when it is revoked already. */
 enum err repo_key_revoke(struct sql *db, int64_t tenant, int64_t id, int64_t now_ms,
                          struct err_info *info) MUST_CHECK;

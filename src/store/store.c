@@ -13,6 +13,7 @@
 #include "core/clock.h"
 #include "store/repo_meta.h"
 
+#define MINUTE_MS 60000
 #define QUEUE_MAX 256
 #define NICE      5
 
@@ -28,7 +29,7 @@ struct store {
     /* The store thread's own. */
     int64_t rev;
     enum err health;
-    uint64_t watch_at_ms;
+    uint64_t watch_at_ms, minute_at_ms;
 };
 
 static void on_home(struct message *m)
@@ -64,6 +65,14 @@ static void watch(struct store *s)
         if (s->o.changed)
             s->o.changed(s->o.arg, s->db, rev);
     }
+}
+
+static void each_minute(struct store *s)
+{
+    if (!s->o.each_minute)
+        return;
+    s->o.each_minute(s->o.arg, s->db);
+    sql_rollback(s->db); /* as after a job */
 }
 
 /* Milliseconds until the next look at config_rev; -1: never. */
@@ -116,6 +125,10 @@ static void *run(void *arg)
         if (until_watch(s) == 0) {
             watch(s);
             s->watch_at_ms = clock_mono_ms() + (uint64_t)s->o.watch_ms;
+            if (clock_mono_ms() >= s->minute_at_ms) {
+                each_minute(s);
+                s->minute_at_ms = clock_mono_ms() + MINUTE_MS;
+            }
         }
         struct store_job *job = next_job(s, &closing);
         if (job)
@@ -125,6 +138,7 @@ static void *run(void *arg)
         else
             sleep_until_woken(s);
     }
+    each_minute(s);
     return NULL;
 }
 

@@ -28,6 +28,8 @@ struct store_options {
     void (*changed)(void *arg, struct sql *db, int64_t rev);
     /* On the store thread, when reading config_rev begins or ceases to fail. May be NULL. */
     void (*health)(void *arg, enum err e);
+    /* On the store thread, each minute, and once more before the connection closes. May be NULL. */
+    void (*each_minute)(void *arg, struct sql *db);
     void *arg;
 };
 

@@ -236,6 +236,12 @@ static void only_live_keys_are_listed_live(void **state)
     assert_int_equal(n, 2);
     OK(repo_key_list_live(db, TENANT_ALL, 1000, &arena, &rows, &n, &info));
     assert_int_equal(n, 1);
+    OK(repo_key_used(db, one, first, 50, &info));
+    OK(repo_key_used(db, one, first, 40, &info)); /* not set back */
+    OK(repo_key_used(db, two, first, 60, &info)); /* not another tenant's */
+    OK(repo_key_used(db, one, first + 99, 60, &info));
+    OK(repo_key_get(db, one, first, &arena, &k, &info));
+    assert_int_equal(k.last_used_ms, 50);
     OK(repo_key_revoke(db, one, first, 7, &info));
     assert_int_equal(repo_key_revoke(db, one, first, 8, &info), ERR_NOT_FOUND);
     OK(repo_key_list_live(db, TENANT_ALL, 999, &arena, &rows, &n, &info));
