@@ -35,13 +35,14 @@ enum idem_state {
 struct idem {
     struct errand errand, leave;
     struct message alone;
-    _Atomic bool alone_out; /* … is on its way */
+    struct worker *home, *owner; /* of the request, and of the key; any thread */
     bool errand_out, leave_out;
     uint8_t state;           /* enum idem_state */
     bool whole;              /* the last byte was taken */
     bool lost;               /* the answer outgrew its share */
     struct request *request; /* NULL: it has ended */
     struct idem_claim claim;
+    _Atomic bool alone_out; /* the message is on its way; of both threads */
     EVP_MD_CTX *digest;
     size_t digested, sent;
     /* the answer, as it is taken */
@@ -104,7 +105,7 @@ static void post_alone(struct idem_claim *c)
     if (atomic_exchange(&x->alone_out, true))
         return;
     x->alone.run = on_alone;
-    errand_post(x->errand.home, &x->alone);
+    errand_post(x->home, &x->alone);
 }
 
 static void claim_there(struct errand *e)
@@ -179,7 +180,7 @@ static void tell_owner(struct idem *x)
 {
     x->state = IDEM_TOLD;
     x->errand_out = true;
-    if (errand_start(&x->errand, x->errand.home, x->errand.owner, publish_there, on_back))
+    if (errand_start(&x->errand, x->home, x->owner, publish_there, on_back))
         on_back(&x->errand);
 }
 
@@ -233,7 +234,7 @@ void idempotency_drop(struct request *r)
     }
     if (x->state == IDEM_ASKING) {
         x->leave_out = true;
-        if (errand_start(&x->leave, r->worker, x->errand.owner, leave_there, on_left))
+        if (errand_start(&x->leave, r->worker, x->owner, leave_there, on_left))
             on_left(&x->leave);
         return;
     }
@@ -272,8 +273,8 @@ enum err idempotency_read(struct request *r, const struct http_head *h, struct e
     x->claim.key = str_make(x->key, key.n);
     x->claim.key_id = r->key_id;
     x->request = r;
-    x->errand.home = r->worker;
-    x->errand.owner = errand_owner(r->worker, idem_hash(r->key_id, x->claim.key));
+    x->home = r->worker;
+    x->owner = errand_owner(r->worker, idem_hash(r->key_id, x->claim.key));
     r->idem = x;
     return ERR_OK;
 }
@@ -487,7 +488,7 @@ enum step idempotency_phase(struct request *r)
         x->state = IDEM_ASKING;
         x->errand_out = true;
         wait_on(r);
-        if (!errand_start(&x->errand, r->worker, x->errand.owner, claim_there, on_back))
+        if (!errand_start(&x->errand, r->worker, x->owner, claim_there, on_back))
             return STEP_WAIT;
         x->errand_out = false;
         x->state = IDEM_ANSWERED;
