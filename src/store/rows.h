@@ -73,7 +73,7 @@ enum column_check {
     X(TEXT, last4, "", "", NONE, 0, 0, NULL, "last four characters, for recognising it")           \
     X(BLOB, digest, "", "", NONE, 0, 0, NULL, "HMAC-SHA-256 under the server's pepper")            \
     X(LIST, scopes, "scope", "", NAME, 1, 64, NULL,                                                \
-      "right of the key; none given: all of its user; inference: calls of models")                                             \
+      "right of the key; none given: all of its user; inference: calls of models")                 \
     X(LIST, allowed_models, "models", "", MODEL, 1, 256, NULL,                                     \
       "model or glob that the key may use; none given: all")                                       \
     X(LIST, allowed_channels, "channels", "", NAME, 1, 100, NULL,                                  \
