@@ -102,6 +102,16 @@ static bool names_model_twice(const struct request *r, const struct choice *c)
            !str_eq(c->upstream, r->plan->body.model);
 }
 
+/* Where a schema cannot be sent, its words are: the prompt must say what the answer is to be. */
+static bool says_schema_in_words(const struct request *r, const struct choice *c)
+{
+    const struct quirk *q =
+        r->op == OP_CHAT && r->plan->body.schema ? c->channel->provider->quirks : NULL;
+    while (q && q->kind != QUIRK_END && q->kind != QUIRK_NO_JSON_SCHEMA)
+        q++;
+    return q && q->kind == QUIRK_NO_JSON_SCHEMA;
+}
+
 static enum err write_body(struct request *r, const struct choice *c, struct str *body,
                            struct err_info *info)
 {
@@ -110,7 +120,8 @@ static enum err write_body(struct request *r, const struct choice *c, struct str
     if (p->passthrough) {
         p->edits = (struct openai_edits){.n = 0};
         *body = p->body.body;
-    } else if (r->call_op != r->op || names_model_twice(r, c) || recall_rewrites(r, c)) {
+    } else if (r->call_op != r->op || names_model_twice(r, c) || recall_rewrites(r, c) ||
+               says_schema_in_words(r, c)) {
         bool own = r->call_op == r->op && r->op == OP_CHAT;
         p->edits = (struct openai_edits){.swallow_usage = own && !p->body.asks_usage};
         e = translate_request(r, c, info);

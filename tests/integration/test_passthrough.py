@@ -3,6 +3,7 @@ import json
 import re
 
 import pytest
+from lib.fake import Fake
 from lib.http import Events
 from lib.upstream import DONE, Reply, Script, recording_events, recordings, sse
 
@@ -250,3 +251,20 @@ def test_recorded_body(lyss, up, name, file, path):
         if doc.get("usage"):
             row = lyss.row(r.request_id)
             assert {k: row[k] for k in counters(doc["usage"])} == counters(doc["usage"])
+
+
+def test_a_schema_goes_in_words_where_it_cannot_be_sent(world, name):
+    """DeepSeek knows JSON output but no schema, and answers 400 unless the prompt speaks of JSON."""
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
+    m = name("ds")
+    with Fake() as fake:
+        world.channel(m, fake.base("deepseek"), f"{m}=deepseek-chat", provider="deepseek")
+        world.caught_up()
+        r = world.post("/v1/chat/completions", {
+            "model": m, "messages": [{"role": "user", "content": "Where? tag:ds-words"}],
+            "response_format": {"type": "json_schema", "json_schema": {"name": "place", "schema": schema}}})
+        world.cli("channel", "rm", m, "--yes", "--data", world.data, check=False)
+        assert r.status == 200 and r.header("x-lyss-dropped-params") == "response_format.json_schema", r
+        assert fake.oracle("ds-words")[0]["refused"] is None
+        sent = fake.log[-1][0].json
+        assert sent["response_format"] == {"type": "json_object"} and '"city"' in sent["messages"][0]["content"]
