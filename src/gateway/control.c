@@ -17,6 +17,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "gateway/catalogues.h"
 #include "gateway/demo.h"
 #include "gateway/snapshot_build.h"
 #include "store/datadir.h"
@@ -39,10 +40,10 @@ struct control {
     struct gateway gateway;
     struct store *store;
     struct vault *vault;
-    struct snapshot *snapshot;      /* the newest built; the store thread's */
-    struct model_catalogue *models; /* with models_file; NULL: only what is built in */
-    struct rules *first;            /* of the start: workers lend from them until they get others */
-    struct rules *rules;            /* the newest; the store thread's once it runs */
+    struct snapshot *snapshot; /* the newest built; the store thread's */
+    struct catalogues models;
+    struct rules *first; /* of the start: workers lend from them until they get others */
+    struct rules *rules; /* the newest; the store thread's once it runs */
     struct settings_source source;
     struct store_job reload;
     _Atomic bool reload_asked;
@@ -145,7 +146,8 @@ static bool same_timers(const struct gateway_settings *a, const struct gateway_s
 }
 
 /* By these rules, which may be the next ones. */
-static enum err build(struct control *c, const struct rules *rules, struct sql *db,
+static enum err build(struct control *c, const struct rules *rules,
+                      const struct model_catalogue *catalogue, struct sql *db,
                       struct snapshot **out, struct err_info *info)
 {
     const struct gateway_settings *s = &rules->settings;
@@ -158,7 +160,7 @@ static enum err build(struct control *c, const struct rules *rules, struct sql *
         .chunk_ms = s->chunk_ms,
         .total_ms = s->total_ms,
         .demo = c->gateway.settings.demo,
-        .catalogue = c->gateway.catalogue,
+        .catalogue = catalogue,
         .last = same_timers(s, &c->rules->settings) ? c->snapshot : NULL,
     };
     struct snapshot *next;
@@ -182,7 +184,7 @@ static void on_changed(void *arg, struct sql *db, int64_t rev)
     err_info_init(&info);
     if (rev == c->snapshot->rev)
         return;
-    enum err e = build(c, c->rules, db, &next, &info);
+    enum err e = build(c, c->rules, c->gateway.catalogue, db, &next, &info);
     if (!e) {
         gateway_publish(&c->gateway, next);
         log_event(LOG_INFO, "config.applied", LOG_I64("rev", rev));
@@ -229,13 +231,12 @@ static void look_at_loops(struct control *c)
     atomic_store(&c->gateway.ready, all);
 }
 
-static enum err load_models(struct control *c, struct err_info *info)
+static enum err load_models(struct control *c, const struct rules *rules,
+                            const struct model_catalogue **out, struct err_info *info)
 {
     char path[4096];
-    str_copy(path, sizeof path, c->rules->config.models_file);
-    enum err e = path[0] ? model_catalogue_open(&c->models, path, info) : ERR_OK;
-    c->gateway.catalogue = c->models ? c->models : model_catalogue_builtin();
-    return e;
+    str_copy(path, sizeof path, rules->config.models_file);
+    return catalogues_open(&c->models, path, out, info);
 }
 
 /* ---- start
@@ -327,10 +328,12 @@ static enum err start_all(struct control *c, const struct control_options *o, st
     g->dns_servers = c->dns_servers[0] ? c->dns_servers : NULL;
     g->cells = cells_new();
     enum err e = g->cells && g->hosts ? ERR_OK : ERR_NOMEM;
+    const struct model_catalogue *models = NULL;
     if (!e)
-        e = load_models(c, info);
+        e = load_models(c, c->rules, &models, info);
+    g->catalogue = models;
     if (!e)
-        e = build(c, c->rules, o->db, &first, info);
+        e = build(c, c->rules, c->gateway.catalogue, o->db, &first, info);
     if (e)
         return e;
     snapshot_unref(&first);
@@ -455,6 +458,22 @@ static enum err next_rules(struct control *c, struct rules **out, struct err_inf
                    "tls_cert_file: HTTPS cannot be turned on or off while Lyss serves; restart it");
 }
 
+/* Prices are in the ledger before the first row that was costed by them. */
+static enum err next_models(struct control *c, const struct rules *rules,
+                            const struct model_catalogue **out, struct err_info *info)
+{
+    struct sql *ledger;
+    enum err e = load_models(c, rules, out, info);
+    if (e || *out == c->gateway.catalogue)
+        return e;
+    e = datadir_open_ledger(c->data_dir, &ledger, info);
+    if (e)
+        return e;
+    e = repo_price_keep(ledger, *out, info);
+    sql_close(&ledger);
+    return e;
+}
+
 /* On the store thread. Everything is made before anything is changed. */
 static void on_reload(struct store_job *job, struct sql *db)
 {
@@ -462,11 +481,14 @@ static void on_reload(struct store_job *job, struct sql *db)
     struct err_info info;
     struct rules *rules = NULL;
     struct snapshot *snapshot;
+    const struct model_catalogue *models;
     err_info_init(&info);
     atomic_store(&c->reload_asked, false);
     enum err e = next_rules(c, &rules, &info);
     if (!e)
-        e = build(c, rules, db, &snapshot, &info);
+        e = next_models(c, rules, &models, &info);
+    if (!e)
+        e = build(c, rules, models, db, &snapshot, &info);
     if (e) {
         rules_unref(&rules);
         log_event(LOG_ERROR, "settings.refused",
@@ -479,6 +501,7 @@ static void on_reload(struct store_job *job, struct sql *db)
     journal_set_full(c->gateway.journal, journal_policy(config));
     rules_unref(&c->rules);
     c->rules = rules_ref(rules);
+    atomic_store(&c->gateway.catalogue, models);
     gateway_reload(&c->gateway, rules);
     gateway_publish(&c->gateway, snapshot);
     log_event(LOG_INFO, "settings.reloaded", LOG_I64("rev", c->snapshot->rev));
@@ -558,7 +581,7 @@ void control_free(struct control **cp)
     if (c->gateway.journal)
         journal_stop(&c->gateway.journal);
     snapshot_unref(&c->snapshot);
-    model_catalogue_free(&c->models);
+    catalogues_release(&c->models);
     cells_free(&c->gateway.cells);
     dns_hosts_free(&c->gateway.hosts);
     struct tls_context *t = atomic_load(&c->gateway.client_tls);

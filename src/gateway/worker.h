@@ -66,7 +66,7 @@ struct gateway {
     struct cells *cells;
     struct affinity affinity;
     struct journal *journal;
-    const struct model_catalogue *catalogue; /* stays as long as the process serves */
+    _Atomic(const struct model_catalogue *) catalogue; /* each stays until the process ends */
     struct guard guard;
     struct cidr_list metrics_allow;
     struct browser_rules browser;

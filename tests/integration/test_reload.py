@@ -1,4 +1,5 @@
 """SIGHUP: settings and certificates are read again while calls go on."""
+import json
 import os
 import signal
 import ssl
@@ -143,6 +144,38 @@ def test_a_new_certificate(fresh, tmp_path):
     assert "cert.pem" in hup(l, "settings.refused")
     with l.connect() as c:
         assert "second" in shown(c)
+
+
+def models_file(where, usd):
+    where.write_text(json.dumps({"models": [{"provider": "openai-compatible", "models": ["m-*"], "prices": [
+        {"from": "2020-01-01", "usd_per_million": {"in_uncached": usd, "cache_read": usd, "out_text": usd, "out_reasoning": usd}}]}]}))
+
+
+def test_models_and_prices(fresh, up, name, tmp_path):
+    """models_file is read again; rows are costed by what was in force when the request came."""
+    path = tmp_path / "models.json"
+    models_file(path, "1")
+    l = fresh(env={"LYSS_MODELS_FILE": str(path)})
+    l.channel("main", up.url, "m-*")
+    l.caught_up()
+    gate = Gate()
+    m, slow = name(), up.on(name(), gate=gate, gate_head=True)
+
+    def cost(r):
+        row = l.row(r.request_id)
+        return row["cost_nusd"] / (row["in_uncached"] + row["cache_read"] + row["out_text"] + row["out_reasoning"])
+    assert cost(l.chat(m)) == 1000
+    with l.connect() as c:
+        c.send(request_bytes("POST", PATH, chat_body(slow), l.auth()))
+        up.wait_request(slow)
+        models_file(path, "7")
+        hup(l, "settings.reloaded")
+        assert cost(l.chat(m)) == 7000
+        gate.open()
+        assert cost(c.response()) == 1000
+    path.write_text("{")
+    assert "models.json" in hup(l, "settings.refused")
+    assert cost(l.chat(m)) == 7000
 
 
 def test_many_at_once(own, up, name):
