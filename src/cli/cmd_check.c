@@ -23,7 +23,7 @@ static enum err check_schema(struct check *k)
     struct sql *db = NULL;
     struct vault *vault = NULL;
     size_t from = 0;
-    enum err e = ops_open_db(&k->config, false, &db, k->info);
+    enum err e = ops_open_db(&k->config, &db, k->info);
     if (!e)
         e = migrate_plan(db, &migrations_lyss, &from, k->info);
     if (!e && from < migrations_lyss.n) {

@@ -8,11 +8,3 @@ uint64_t counter_sum(const struct counter *first, size_t n, size_t stride_bytes)
         sum += counter_read((const void *)((const char *)first + i * stride_bytes));
     return sum;
 }
-
-int64_t gauge_sum(const struct gauge *first, size_t n, size_t stride_bytes)
-{
-    int64_t sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += gauge_read((const void *)((const char *)first + i * stride_bytes));
-    return sum;
-}

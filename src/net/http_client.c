@@ -529,6 +529,13 @@ static void on_begin(struct message *m)
         resolved(u, ERR_OK, &o->url.ip, 1);
         return;
     }
+    struct addr known[DNS_ADDRS_MAX];
+    size_t n;
+    enum err e = dns_lookup_cached(c->dns, url_host(&o->url), o->url.port, known, &n);
+    if (e != ERR_AGAIN) {
+        resolved(u, e, known, n);
+        return;
+    }
     s->querying = true;
     dns_resolve(c->dns, &s->query, url_host(&o->url), o->url.port, on_resolved);
 }
@@ -644,10 +651,4 @@ void http_client_release(struct http_client *c)
         http_upstream_close(c->pool_head);
     deadline_clear(&c->sweep);
     tls_session_cache_free(&c->sessions);
-}
-
-void http_origin_close_idle(struct http_origin *o)
-{
-    while (o->idle)
-        http_upstream_close(o->idle);
 }

@@ -96,7 +96,5 @@ void http_call_pause(struct http_call *call);
 void http_call_resume(struct http_call *call);
 /* Is the request still going out? */
 bool http_call_sending(const struct http_call *call);
-/* Empties an origin's pool; the origin may go once open_n is 0. */
-void http_origin_close_idle(struct http_origin *o);
 
 #endif

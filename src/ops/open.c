@@ -46,11 +46,11 @@ enum err ops_data_dir(const struct config *c, struct err_info *info)
     return ERR_OK;
 }
 
-enum err ops_open_db(const struct config *c, bool create, struct sql **db, struct err_info *info)
+enum err ops_open_db(const struct config *c, struct sql **db, struct err_info *info)
 {
     char path[OPS_PATH_MAX];
     enum err e = ops_path(c, "lyss.db", path, info);
-    if (!e && !create && access(path, F_OK))
+    if (!e && access(path, F_OK))
         e = err_set(info, ERR_NOT_FOUND, "there is no %s", path);
     return e ? e : sql_open(&sql_sqlite, path, SQL_CONFIG, db, info);
 }
@@ -75,9 +75,7 @@ enum err ops_open(struct ops *o, const struct config *c, struct str actor, struc
     *o = (struct ops){.actor = actor};
     enum err e = ops_data_dir(c, info);
     if (!e)
-        e = ops_open_db(c, true, &o->db, info);
-    if (!e)
-        e = migrate_run(o->db, &migrations_lyss, NULL, info);
+        e = datadir_open_config(c->data_dir.p, &o->db, info);
     if (!e)
         e = ops_open_vault(c, o->db, &o->vault, info);
     if (e)

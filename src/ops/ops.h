@@ -33,9 +33,8 @@ void ops_close(struct ops *o);
 
 /* The steps of ops_open, for who wants to look before. The directory, made when it is not there. */
 enum err ops_data_dir(const struct config *c, struct err_info *info) MUST_CHECK;
-/* lyss.db opened, not migrated; create false: ERR_NOT_FOUND when there is none. */
-enum err ops_open_db(const struct config *c, bool create, struct sql **db,
-                     struct err_info *info) MUST_CHECK;
+/* lyss.db as it is, not brought up to date; ERR_NOT_FOUND when there is none. */
+enum err ops_open_db(const struct config *c, struct sql **db, struct err_info *info) MUST_CHECK;
 enum err ops_open_vault(const struct config *c, struct sql *db, struct vault **v,
                         struct err_info *info) MUST_CHECK;
 /* Path of a file in the data directory, NUL-terminated. ERR_TOO_BIG. */

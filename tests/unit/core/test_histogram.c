@@ -82,17 +82,11 @@ static void counters_are_summed_over_workers(void **state)
     struct {
         char other[24];
         struct counter requests;
-        struct gauge open;
     } workers[3] = {0};
     counter_add(&workers[0].requests, 5);
     counter_add(&workers[2].requests, 7);
     counter_add(&workers[2].requests, 1);
-    gauge_add(&workers[0].open, 4);
-    gauge_add(&workers[1].open, -1);
     assert_int_equal(counter_sum(&workers[0].requests, 3, sizeof *workers), 13);
-    assert_int_equal(gauge_sum(&workers[0].open, 3, sizeof *workers), 3);
-    gauge_set(&workers[0].open, 1);
-    assert_int_equal(gauge_sum(&workers[0].open, 3, sizeof *workers), 0);
 }
 
 static void labels_are_escaped(void **state)

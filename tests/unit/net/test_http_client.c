@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+#include <limits.h>
+
 #include "http_harness.h"
 
 #include "core/alloc.h"
@@ -266,7 +268,7 @@ static void reads_answers(void **state)
             assert_text(answers[i].text);
             assert_int_equal(origin.idle_n, answers[i].keeps);
             assert_int_equal(origin.open_n, answers[i].keeps);
-            http_origin_close_idle(&origin);
+            http_client_evict(&client, UINT_MAX);
             settle();
             peer_close(&up);
         }
@@ -452,7 +454,7 @@ static void tries_the_next_address(void **state)
     warm();
     assert_int_equal(origin.connects, 1);
     assert_int_equal(client.open_n, 1);
-    http_origin_close_idle(&origin);
+    http_client_evict(&client, UINT_MAX);
     close(listener);
     listener = -1;
     start();
@@ -569,7 +571,7 @@ static void cancels_anywhere(void **state)
         peer_read(&up);
         assert_int_equal(up.eof || up.reset, how != 6);
         peer_close(&up);
-        http_origin_close_idle(&origin);
+        http_client_evict(&client, UINT_MAX);
         settle();
     }
 }
