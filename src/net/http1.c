@@ -410,6 +410,7 @@ const char *http_reason(int status)
         {500, "Internal Server Error"},
         {502, "Bad Gateway"},
         {503, "Service Unavailable"},
+        {499, "Client Closed Request"}, /* as nginx has it; never sent */
         {504, "Gateway Timeout"},
         {505, "HTTP Version Not Supported"},
         {529, "Overloaded"},

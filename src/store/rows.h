@@ -108,7 +108,9 @@ enum column_check {
       "upstream address; empty: the provider's. Changing it removes the stored credentials, "      \
       "unless they are given anew in the same command")                                            \
     X(TEXT, api_version, "api-version", "", NAME, 0, 64, NULL, "Azure: value of api-version")      \
-    X(LIST, ops, "op", "", WORDS, 0, 0, "chat|completions|embeddings|responses",                   \
+    X(LIST, ops, "op", "", WORDS, 0, 0,                                                            \
+      "chat|completions|embeddings|responses|messages|count_tokens|"                               \
+      "generate_content|gemini_count_tokens|embed_content|batch_embed_contents",                   \
       "operation that the upstream serves; none given: the provider's")                            \
     X(INT, priority, "priority", "1", RANGE, 0, 100, NULL, "higher is tried first")                \
     X(INT, weight, "weight", "100", RANGE, 1, 1000, NULL, "share among channels of one priority")  \
