@@ -273,7 +273,7 @@ static enum err without_reason(struct fault *f)
     struct err_info info;
     err_info_init(&info);
     enum err e = err_set(&info, ERR_UPSTREAM_INCOMPLETE,
-                         "the upstream ended the stream without a finish reason");
+                         "the upstream's answer ended without a finish reason");
     fault_from_err(f, e, &info);
     return e;
 }
@@ -315,6 +315,14 @@ static void count_parts(struct estimate *out, const struct part *p)
     }
 }
 
+static bool all_finished(const struct neutral_reply *reply)
+{
+    const struct neutral_candidate *c = reply->candidates;
+    while (c && c->finish != FINISH_NONE)
+        c = c->next;
+    return !c;
+}
+
 enum err translate_reply(struct request *r, struct str body, struct buf *out, struct fault *f)
 {
     const struct codec *from = codec_of((enum llm_op)r->call_op);
@@ -341,6 +349,8 @@ enum err translate_reply(struct request *r, struct str body, struct buf *out, st
     for (const struct neutral_candidate *c = reply.candidates; c; c = c->next)
         count_parts(&r->tap.out, c->parts);
     r->usage_raw = arena_dup(&r->arena, find_usage(body));
+    if (r->call_op != r->op && !all_finished(&reply))
+        return without_reason(f);
     recall_parts(r, &reply);
     if (r->call_op != r->op) {
         char id[37];

@@ -131,3 +131,14 @@ def test_no_reason_is_made_up_for_an_answer_that_ends_without_one(one, model, ev
         assert made_up not in r.body
     assert one.row(r.request_id)["state"] == "incomplete"
     one.clock.advance(301)
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses"])
+def test_nor_for_a_whole_one(one, path):
+    choice = {"index": 0, "message": {"role": "assistant", "content": "half"}, "finish_reason": None}
+    one.up.on("c-whole", body=json.dumps({"id": "x", "object": "chat.completion", "choices": [choice]}).encode())
+    r = one.post(path, {"model": "c-whole", "max_tokens": 5, "max_output_tokens": 16, "input": "x",
+                        "messages": [{"role": "user", "content": "x"}]})
+    assert r.status == 502 and "finish reason" in r.json["error"]["message"], r
+    assert one.row(r.request_id)["state"] == "incomplete"
+    one.clock.advance(301)
