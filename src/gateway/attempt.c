@@ -195,7 +195,7 @@ static void reset_for_attempt(struct request *r)
     recall_free(&r->recall);
     mem_free(r->tail);
     r->tail = NULL;
-    r->tail_n = 0;
+    r->tail_n = r->tail_cap = 0;
     p->reply = NULL;
     p->reply_n = p->reply_cap = 0;
     p->passed = p->retry_after = p->retry_after_ms = STR_NULL;

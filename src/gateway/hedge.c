@@ -131,7 +131,7 @@ static struct request *second_leg(struct request *r)
     s->body_bytes = 0;
     s->head_ns = s->first_content_ns = 0;
     s->upstream_model = s->tail = NULL;
-    s->tail_n = 0;
+    s->tail_n = s->tail_cap = 0;
     s->translation = NULL;
     s->idem = NULL;
     s->pace = NULL;

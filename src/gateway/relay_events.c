@@ -205,19 +205,44 @@ static bool pass_translated(struct request *r, struct str *in)
     return false;
 }
 
+/* Puts bytes behind the unfinished event; its room doubles, so that a long event which comes in
+ * small pieces is not copied with each. */
+static bool add_to_tail(struct request *r, const char *p, size_t n)
+{
+    if (r->tail_n + n > r->tail_cap) {
+        size_t cap = r->tail_n ? (size_t)r->tail_n * 2 : n;
+        while (cap < r->tail_n + n)
+            cap *= 2;
+        char *room = mem_realloc(r->tail, cap);
+        if (!room)
+            return false;
+        r->tail = room;
+        r->tail_cap = (uint32_t)cap;
+    }
+    memcpy(r->tail + r->tail_n, p, n);
+    r->tail_n += (uint32_t)n;
+    return true;
+}
+
 static bool keep_tail(struct request *r, struct str rest)
 {
     mem_free(r->tail);
     r->tail = NULL;
-    r->tail_n = 0;
-    if (!rest.n)
-        return true;
-    r->tail = mem_alloc(rest.n);
-    if (!r->tail)
-        return false;
-    memcpy(r->tail, rest.p, rest.n);
-    r->tail_n = (uint32_t)rest.n;
-    return true;
+    r->tail_n = r->tail_cap = 0;
+    return !rest.n || add_to_tail(r, rest.p, rest.n);
+}
+
+/* Is there an empty line whose end is not before `from`? */
+static bool ends_event(struct str s, size_t from)
+{
+    const char *end = s.p + s.n, *nl = s.p + from;
+    while (nl < end && (nl = memchr(nl, '\n', (size_t)(end - nl)))) {
+        const char *before = nl > s.p && nl[-1] == '\r' ? nl - 1 : nl;
+        if (before == s.p || before[-1] == '\n')
+            return true;
+        nl++;
+    }
+    return false;
 }
 
 /* Is this the beginning of a stream's own last event? Of Responses it holds the whole answer again,
@@ -293,6 +318,8 @@ static bool pass_torn(struct request *r, struct str *in)
 void relay_stream_bytes(struct request *r, char *p, size_t n)
 {
     char *joined = NULL;
+    bool translated = r->translation && r->call_op != r->op;
+    size_t longest = translated ? TRANSLATE_EVENT_MAX : SSE_EVENT_MAX;
     if (r->torn) {
         struct str rest = str_make(p, n);
         if (!pass_torn(r, &rest) || !rest.n)
@@ -301,24 +328,24 @@ void relay_stream_bytes(struct request *r, char *p, size_t n)
         n = rest.n;
     }
     if (r->tail_n) {
-        joined = mem_alloc(r->tail_n + n);
-        if (!joined) {
+        size_t from = r->tail_n;
+        if (!add_to_tail(r, p, n)) {
             fail_stream(r, ERR_NOMEM, NULL);
             return;
         }
-        memcpy(joined, r->tail, r->tail_n);
-        memcpy(joined + r->tail_n, p, n);
-        p = joined;
-        n += r->tail_n;
-        r->tail_n = 0;
+        if (r->tail_n <= longest && !ends_event(str_make(r->tail, r->tail_n), from))
+            return;
+        p = joined = r->tail;
+        n = r->tail_n;
+        r->tail = NULL;
+        r->tail_n = r->tail_cap = 0;
     }
     struct str in = str_make(p, n);
-    bool translated = r->translation && r->call_op != r->op;
     bool alive = translated ? pass_translated(r, &in) : pass_events(r, &in);
-    if (alive && translated && in.n > TRANSLATE_EVENT_MAX) {
+    if (alive && translated && in.n > longest) {
         fail_stream(r, ERR_UPSTREAM_PROTOCOL, NULL);
         alive = false;
-    } else if (alive && !translated && in.n > SSE_EVENT_MAX) {
+    } else if (alive && in.n > longest) {
         alive = tear(r, in);
     } else if (alive && !keep_tail(r, in)) {
         fail_stream(r, ERR_NOMEM, NULL);

@@ -152,7 +152,7 @@ struct request {
     struct pace *pace;               /* NULL: it may be as slow as it likes */
     struct recall_notes *recall;     /* what of the answer is to be remembered; mostly NULL */
     char *tail;                      /* unfinished event */
-    uint32_t tail_n;
+    uint32_t tail_n, tail_cap;
     struct str usage_raw; /* in the arena */
 };
 

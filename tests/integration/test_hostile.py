@@ -142,3 +142,17 @@ def test_nor_for_a_whole_one(one, path):
     assert r.status == 502 and "finish reason" in r.json["error"]["message"], r
     assert one.row(r.request_id)["state"] == "incomplete"
     one.clock.advance(301)
+
+
+@pytest.mark.parametrize("split", [1, 700])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_long_event_in_small_pieces_arrives_whole(one, split, end):
+    text = "x" * (5000 if split == 1 else MIB)
+    long = sse({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
+    last = sse({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    model = f"c-pieces-{split}-{len(end)}"
+    one.up.on(model, events=tuple(e.replace(b"\n", end) for e in (long, last, DONE)), split=split)
+    r = one.post("/v1/messages", {"model": model, "max_tokens": 5, "stream": True,
+                                  "messages": [{"role": "user", "content": "x"}]})
+    assert r.complete and r.body.count(b"message_stop") == 2, r
+    assert "".join(d["delta"].get("text", "") for d in Events(r.body).docs if d["type"] == "content_block_delta") == text
