@@ -26,6 +26,7 @@ static void take_settings(struct gateway_settings *s, const struct config *c)
         .ping_ms = (uint32_t)c->ping_ms,
         .pool_idle_ms = (uint32_t)c->pool_idle_ms,
         .upstream_warm = (uint32_t)c->upstream_warm,
+        .sync_always = c->journal_sync == CONFIG_JOURNAL_SYNC_ALWAYS,
         .attempts_max = (uint32_t)c->attempts_max,
         .retry_wall_ms = (uint32_t)c->retry_wall_ms,
         .retry_backoff_ms = (uint32_t)c->retry_backoff_ms,

@@ -19,6 +19,7 @@ struct gateway_settings {
     uint32_t head_ms, idle_ms, body_stall_ms, body_min_bytes_per_s, write_stall_ms, linger_ms;
     uint32_t dns_ms, connect_ms, ttft_ms, chunk_ms, total_ms, ping_ms, pool_idle_ms;
     uint32_t upstream_warm;
+    bool sync_always;
     uint32_t attempts_max, retry_wall_ms, retry_backoff_ms, drain_ms, stop_ms;
     uint32_t health_interval_ms, health_timeout_ms; /* interval 0: no checks */
     uint32_t reserve_output_default;

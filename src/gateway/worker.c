@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "gateway/demo.h"
 #include "gateway/hedge.h"
+#include "gateway/hold.h"
 #include "gateway/idempotency.h"
 #include "gateway/recall.h"
 #include "gateway/request.h"
@@ -301,6 +302,7 @@ enum err worker_new(struct gateway *g, unsigned index, struct snapshot *snapshot
     if (e)
         return e;
     init_server(w);
+    hold_init(w);
     http_client_init(&w->client, w->loop, w->dns, &w->guard, g->settings.pool_idle_ms);
     w->client.warm_n = g->settings.upstream_warm;
     w->client.open_all = &g->upstream_open;
@@ -340,6 +342,7 @@ static void finish_stop(struct worker *w)
 {
     end_requests(w);
     checker_free(&w->checker);
+    hold_stop(w);
     http_client_release(&w->client);
     dns_close(&w->dns);
     loop_stop(w->loop);

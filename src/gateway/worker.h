@@ -54,6 +54,9 @@ struct worker {
     bool stopping;
     struct drain_seat drain; /* shared with the control thread, see there */
     struct deadline stop_deadline;
+    struct deadline hold_look; /* ends of answers that wait, see hold.h */
+    struct message hold_turn;
+    bool hold_pending;
     uint64_t stop_by_ms;
     _Atomic unsigned connections;  /* read by other workers, to pass descriptors on */
     _Atomic uint64_t body_bytes;   /* of requests under way; read by all */

@@ -63,11 +63,11 @@ static void reply(struct http_conn *c, int status, struct str headers, size_t le
         if (body.n)
             memcpy(out + n, body.p, body.n);
         struct iovec v = {out, n + body.n};
-        ok = http_conn_write(c, &v, 1);
+        ok = http_conn_write_end(c, &v, 1);
     } else {
         struct iovec v[4] = {
             {head, n}, {(char *)headers.p, headers.n}, {"\r\n", 2}, {(char *)body.p, body.n}};
-        ok = http_conn_write(c, v, 4);
+        ok = http_conn_write_end(c, v, 4);
     }
     if (ok)
         http_conn_request_done(c);
@@ -160,7 +160,7 @@ void http_stream_write_last(struct http_conn *c, struct str data)
     n += data.n;
     memcpy(out + n, "\r\n0\r\n\r\n", 7);
     struct iovec v = {out, n + 7};
-    if (http_conn_write(c, &v, 1))
+    if (http_conn_write_end(c, &v, 1))
         http_conn_request_done(c);
     else
         http_conn_end_unsent(c);
@@ -170,7 +170,7 @@ void http_stream_finish(struct http_conn *c)
 {
     assert(c->state == STREAMING);
     struct iovec v = {"0\r\n\r\n", 5};
-    if (c->chunked_out && !http_conn_write(c, &v, 1))
+    if (c->chunked_out && !http_conn_write_end(c, &v, 1))
         http_conn_end_unsent(c);
     else
         http_conn_request_done(c);

@@ -76,6 +76,7 @@ static void destroy(struct http_conn *c)
         c->server->lingering--;
     c->state = CLOSED;
     deadline_clear(&c->deadline);
+    http_conn_unhold(c);
     forget_input(c);
     *c->prev = c->next;
     if (c->next)

@@ -45,6 +45,10 @@ struct http_server {
     unsigned count, lingering;
     _Atomic unsigned *connections; /* follows count, for other threads; may be NULL */
     bool closing;                  /* every reply carries Connection: close */
+    /* The last byte of each reply to a request whose body was accepted waits until
+     * http_server_send_held; held is told of each. NULL: none waits. */
+    void (*held)(struct http_server *s);
+    struct http_conn *held_first, **held_last;
     void *user;
 };
 
@@ -68,6 +72,8 @@ struct http_conn {
     bool keep_alive; /* behind a reply given now; false while a part of the body is still to come */
     bool may_keep;   /* the same once the body is here */
     bool discarding, chunked_out, expects_continue, next_pending;
+    struct http_conn *held_next, **held_prev; /* prev NULL: its end does not wait */
+    uint64_t held_mark;
 };
 
 /* Takes fd; on failure it is closed. */
@@ -81,6 +87,12 @@ void http_server_end_keep_alive(struct http_server *s);
 void http_server_close_idle(struct http_server *s);
 /* The same, and closes those whose request's head has not come whole. */
 void http_server_close_unserved(struct http_server *s);
+
+/* Gives the ends that wait, and have no mark yet, this one; marks grow, none is UINT64_MAX. (The
+ * end of an HTTP/1.0 stream, which only a FIN tells, does not wait.) */
+void http_server_mark_held(struct http_server *s, uint64_t mark);
+/* Sends those whose mark is at most `upto`. True: others wait still. */
+bool http_server_send_held(struct http_server *s, uint64_t upto);
 
 /* From head(): the body is wanted, into this arena (which must outlive it). */
 void http_accept(struct http_conn *c, struct arena *arena);

@@ -27,7 +27,7 @@ static void rearm(struct tcp *t)
 {
     int events = t->paused ? 0 : IO_READ;
     if (t->connecting || (t->tls_wants_write && !t->paused) || t->tls_holds ||
-        (!t->handshaking && tcp_queued(t)))
+        (!t->handshaking && !t->held && tcp_queued(t)))
         events |= IO_WRITE;
     if (t->connecting)
         events = IO_WRITE;
@@ -144,7 +144,7 @@ bool tcp_write(struct tcp *t, const struct iovec *iov, unsigned n)
     struct iovec rest[IOV_BATCH];
     memcpy(rest, iov, n * sizeof *iov);
     struct iovec *at = rest;
-    if (!tcp_queued(t) && !t->handshaking && !t->connecting) {
+    if (!tcp_queued(t) && !t->handshaking && !t->connecting && !t->held) {
         while (n) {
             size_t want = 0;
             for (unsigned i = 0; i < n; i++)
@@ -306,7 +306,7 @@ static void on_ready(struct io *io, int events)
         step_handshake(t);
         return;
     }
-    if ((events & IO_WRITE || t->tls_wants_write) && tcp_queued(t)) {
+    if ((events & IO_WRITE || t->tls_wants_write) && tcp_queued(t) && !t->held) {
         bool ok = flush(t);
         if (!ok) {
             t->failed = 1;
@@ -372,6 +372,19 @@ enum tcp_io tcp_read(struct tcp *t, void *to, size_t cap, size_t *got)
 bool tcp_has_more(const struct tcp *t)
 {
     return t->tls && tls_pending(t->tls);
+}
+
+void tcp_hold(struct tcp *t)
+{
+    t->held = 1;
+    rearm(t);
+}
+
+void tcp_let_go(struct tcp *t)
+{
+    t->held = 0;
+    t->moved_ms = loop_now_ms(t->io.loop);
+    rearm(t);
 }
 
 void tcp_pause(struct tcp *t)

@@ -35,6 +35,7 @@ struct tcp {
     uint64_t moved_ms; /* when bytes last left the queue, or began to wait in it */
     uint8_t paused, failed, connecting, handshaking, tls_wants_write;
     uint8_t accepted;   /* the server's side */
+    uint8_t held;       /* what is written waits */
     uint8_t tls_holds;  /* bytes read while paused, of which the descriptor will not tell */
     int sys_errno;      /* why it could not connect; 0: unknown */
     struct costly step; /* the handshake's next, while it waits for its turn */
@@ -69,6 +70,10 @@ bool tcp_write(struct tcp *t, const struct iovec *iov, unsigned n) MUST_CHECK;
 bool tcp_write_lent(struct tcp *t, struct iovec *iov, unsigned n) MUST_CHECK;
 /* Bytes not yet taken by the socket. */
 size_t tcp_queued(const struct tcp *t);
+
+/* From here on what is written waits in the queue, behind what waits there already; and goes on. */
+void tcp_hold(struct tcp *t);
+void tcp_let_go(struct tcp *t);
 
 /* Stops and goes on telling readable. */
 void tcp_pause(struct tcp *t);

@@ -308,7 +308,6 @@ static enum err make_rings(struct journal *j, const struct journal_options *o, c
                                   o->ring_bytes,
                                   (uint32_t)j->drain.epoch,
                                   (uint16_t)j->workers,
-                                  o->sync == JOURNAL_SYNC_ALWAYS,
                                   &j->shared};
         if ((e = ring_new(&j->rings[j->workers], &ro, info)))
             return e;

@@ -21,7 +21,7 @@ struct sql;
 
 enum journal_sync {
     JOURNAL_SYNC_INTERVAL, /* fdatasync at most every 50 ms */
-    JOURNAL_SYNC_ALWAYS,   /* each group at once; ask journal_synced() before the last byte */
+    JOURNAL_SYNC_ALWAYS,   /* each group at once */
 };
 
 enum journal_full {
@@ -80,10 +80,10 @@ void journal_attempt(struct journal_ring *r, const struct ledger_attempt *a);
 /* Always finds room; where it is scarce, upstream_model and usage_json are left out. */
 void journal_settled(struct journal_ring *r, const struct ledger_settled *s);
 
-/* JOURNAL_SYNC_ALWAYS: is all that this ring's worker appended up to mark on the disk? Its thread
+/* What the ring's worker appended last, and what of it is on the disk; both only grow. Its thread
  * only. */
 uint64_t journal_mark(const struct journal_ring *r);
-bool journal_synced(const struct journal_ring *r, uint64_t mark);
+uint64_t journal_synced(const struct journal_ring *r);
 
 /* Any thread. */
 uint64_t journal_pending(struct journal *j);

@@ -58,7 +58,6 @@ enum err ring_new(struct journal_ring **out, const struct ring_options *o, struc
     r->epoch = o->epoch;
     r->worker = o->worker;
     r->shared = o->shared;
-    r->always = o->always;
     open_init(&r->unrecorded, UNRECORDED_MAX);
     ring_name(r->path, sizeof r->path, o);
     enum err e = map_file(r, o);
@@ -231,9 +230,9 @@ uint64_t journal_mark(const struct journal_ring *r)
     return r->seq;
 }
 
-bool journal_synced(const struct journal_ring *r, uint64_t mark)
+uint64_t journal_synced(const struct journal_ring *r)
 {
-    return !r->always || atomic_load_explicit(&r->synced, memory_order_acquire) >= mark;
+    return atomic_load_explicit(&r->synced, memory_order_acquire);
 }
 
 const struct record *ring_peek(struct journal_ring *r)

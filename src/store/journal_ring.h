@@ -41,7 +41,6 @@ struct journal_ring {
     uint64_t seq, open;     /* worker: records so far, requests admitted and not settled */
     uint32_t epoch;
     uint16_t worker;
-    bool always;
     const struct ring_shared *shared;
     struct open_table unrecorded; /* worker: let pass by JOURNAL_OPEN */
     int fd;                       /* holds the lock that marks the ring as alive */
@@ -60,7 +59,6 @@ struct ring_options {
     const uint8_t *uuid;
     uint32_t bytes, epoch;
     uint16_t worker;
-    bool always;
     const struct ring_shared *shared;
 };
 

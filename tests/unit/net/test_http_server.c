@@ -775,6 +775,94 @@ static void closes_what_is_idle(void **state)
     expect_closed();
 }
 
+/* ---- ends that wait ---------------------------------------------------------------------- */
+
+static unsigned helds;
+
+static void on_held(struct http_server *s)
+{
+    helds++;
+}
+
+static void expect_end(const char *end)
+{
+    settle();
+    peer_read(&peer);
+    size_t n = strlen(end);
+    if (peer.n < n || memcmp(peer.got + peer.n - n, end, n) != 0)
+        fail_msg("no \"%s\" at the end of %.*s", end, (int)peer.n, peer.got);
+}
+
+#define ASK(body) "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n" body
+
+static void an_end_waits_for_its_mark(void **state)
+{
+    helds = 0;
+    server.held = on_held;
+    peer_send(&peer, ASK("abc"), strlen(ASK("abc")));
+    expect_end("\r\n\r\nab");
+    assert_int_equal(helds, 1);
+    assert_true(http_server_send_held(&server, 99)); /* it has no mark yet */
+    expect_end("\r\n\r\nab");
+    http_server_mark_held(&server, 7);
+    assert_true(http_server_send_held(&server, 6));
+    /* the next reply comes behind it, and waits for its own */
+    peer_send(&peer, ASK("def"), strlen(ASK("def")));
+    expect_end("\r\n\r\nab");
+    http_server_mark_held(&server, 8);
+    assert_true(http_server_send_held(&server, 7));
+    assert_false(http_server_send_held(&server, 8));
+    expect_end("\r\n\r\ndef");
+    assert_non_null(strstr(peer.got, "\r\n\r\nabcHTTP/1.1 200"));
+}
+
+static void a_streams_end_waits(void **state)
+{
+    server.held = on_held;
+    peer_send(&peer, ASK("~bc"), strlen(ASK("~bc")));
+    expect_end("3\r\none\r\n");
+    assert_true(http_stream_write(conn, STR("two")));
+    expect_end("3\r\ntwo\r\n"); /* only the last byte waits */
+    http_stream_write_last(conn, STR("end"));
+    expect_end("3\r\nend\r\n0\r\n\r");
+    http_server_mark_held(&server, 1);
+    assert_false(http_server_send_held(&server, 1));
+    expect_end("0\r\n\r\n");
+    peer_send(&peer, ASK("~bc"), strlen(ASK("~bc")));
+    expect_end("3\r\none\r\n");
+    http_stream_finish(conn);
+    expect_end("0\r\n\r");
+    http_server_mark_held(&server, 2);
+    assert_false(http_server_send_held(&server, 2));
+    expect_end("0\r\n\r\n");
+}
+
+static void who_leaves_waits_no_more(void **state)
+{
+    server.held = on_held;
+    peer_send(&peer, ASK("abc"), strlen(ASK("abc")));
+    expect_end("ab");
+    peer_close(&peer);
+    settle();
+    assert_int_equal(server.count, 0);
+    assert_null(server.held_first);
+    assert_false(http_server_send_held(&server, 99));
+}
+
+static void a_connection_closes_behind_its_end(void **state)
+{
+    server.held = on_held;
+    static const char ask[] =
+        "POST /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc";
+    peer_send(&peer, ask, strlen(ask));
+    expect_end("ab");
+    assert_false(peer.eof);
+    http_server_mark_held(&server, 1);
+    assert_false(http_server_send_held(&server, 1));
+    expect_end("abc");
+    assert_true(peer.eof);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -784,6 +872,10 @@ int main(void)
         T(serves_bytes_one_by_one),
         T(keeps_the_order_of_pipelined),
         T(bounds_what_is_pipelined),
+        T(an_end_waits_for_its_mark),
+        T(a_streams_end_waits),
+        T(who_leaves_waits_no_more),
+        T(a_connection_closes_behind_its_end),
         T(refuses_malformed_heads),
         T(speaks_http_1_0),
         T(says_continue_once_wanted),

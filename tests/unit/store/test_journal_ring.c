@@ -23,7 +23,7 @@ static const uint8_t uuid[16] = {1, 2, 3};
 static struct journal_ring *make(uint32_t bytes)
 {
     struct journal_ring *r;
-    struct ring_options o = {dir, dir, uuid, bytes, 7, 3, false, &shared};
+    struct ring_options o = {dir, dir, uuid, bytes, 7, 3, &shared};
     shared.policy = JOURNAL_CLOSED;
     shared.full = false;
     assert_int_equal(ring_new(&r, &o, NULL), ERR_OK);
