@@ -112,7 +112,6 @@ static struct request *second_leg(struct request *r)
     s->plan->neutral = NULL; /* its parts may have been joined for the first leg */
     s->plan->meaning = (struct arena){0};
     s->plan->recall = NULL;
-    s->plan->meaning = (struct arena){0};
     s->plan->translated = s->plan->overridden = (struct buf){0};
     s->plan->head = STR_NULL;
     s->plan->hold = NULL;

@@ -57,6 +57,16 @@ void journal_settled(struct journal_ring *r, const struct ledger_settled *s)
     last = *s;
 }
 
+uint64_t journal_mark(const struct journal_ring *r)
+{
+    return 0;
+}
+
+uint64_t journal_synced(const struct journal_ring *r)
+{
+    return 0;
+}
+
 bool journal_usable(struct journal *j)
 {
     return true;
