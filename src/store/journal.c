@@ -42,6 +42,7 @@ struct journal {
     struct segment_dir dir;
     struct segment_writer writer;
     struct drain drain;
+    uint32_t epoch; /* of this start */
     struct ring_shared shared;
     struct journal_ring **rings;
     unsigned workers;
@@ -289,7 +290,8 @@ static enum err recover(struct journal *j, const char *ring_dir, struct err_info
     if (!e && (rc.aborted || rc.damaged))
         log_event(LOG_WARN, "journal.recovered", LOG_I64("records", rc.records),
                   LOG_I64("aborted", rc.aborted), LOG_I64("damaged", rc.damaged));
-    j->drain.epoch = rc.epoch;
+    j->drain.epoch = rc.first;
+    j->epoch = rc.epoch;
     j->drain.segment = j->drain.oldest = rc.oldest;
     return e;
 }
@@ -306,7 +308,7 @@ static enum err make_rings(struct journal *j, const struct journal_options *o, c
                                   j->data_dir,
                                   j->dir.uuid,
                                   o->ring_bytes,
-                                  (uint32_t)j->drain.epoch,
+                                  j->epoch,
                                   (uint16_t)j->workers,
                                   &j->shared};
         if ((e = ring_new(&j->rings[j->workers], &ro, info)))

@@ -30,6 +30,7 @@ struct state {
     struct open_table open;
     struct buf last;  /* struct last_seq */
     struct buf paths; /* of our rings, NUL after each */
+    uint32_t epochs;  /* the highest that a record or a ring has */
 };
 
 static struct last_seq *find_last(struct state *st, uint32_t epoch, uint16_t worker)
@@ -42,8 +43,15 @@ static struct last_seq *find_last(struct state *st, uint32_t epoch, uint16_t wor
     return NULL;
 }
 
+static void see_epoch(struct state *st, uint32_t epoch)
+{
+    if (epoch > st->epochs)
+        st->epochs = epoch;
+}
+
 static enum err note(struct state *st, const struct record *r)
 {
+    see_epoch(st, r->epoch);
     struct last_seq *l = find_last(st, r->epoch, r->worker);
     if (l) {
         l->seq = r->seq > l->seq ? r->seq : l->seq;
@@ -73,7 +81,7 @@ static enum err read_segments(struct state *st, struct err_info *info)
         return err_set(info, e, "%s cannot be read", rc->dir->path);
     }
     atomic_store(&rc->dir->live, n);
-    rc->epoch = (uint32_t)next;
+    rc->first = next;
     rc->oldest = n ? numbers[0] : next;
     e = segment_carry_load(rc->dir, rc->oldest, &st->open);
     for (size_t i = 0; i < n && !e; i++) {
@@ -92,6 +100,7 @@ static enum err read_segments(struct state *st, struct err_info *info)
 
 static uint64_t after(void *ctx, uint32_t epoch, uint16_t worker)
 {
+    see_epoch(ctx, epoch);
     struct last_seq *l = find_last(ctx, epoch, worker);
     return l ? l->seq : 0;
 }
@@ -252,9 +261,13 @@ enum err recovery_run(struct recovery *rc, struct segment_writer *w, struct err_
     buf_init(&st.paths, PATHS_MAX);
     enum err e = read_segments(&st, info);
     if (!e) {
-        segment_writer_init(w, rc->dir, rc->epoch);
+        segment_writer_init(w, rc->dir, rc->first);
         for (size_t i = 0; i < 2 && !e; i++)
             e = read_rings(&st, rc->ring_dirs[i], info);
+        /* One that died before its first segment was made has left its epoch in a ring, and what
+         * was taken from there lies in a segment now: whoever took the same again would lose what
+         * it counts below that. */
+        rc->epoch = st.epochs >= rc->first ? st.epochs + 1 : (uint32_t)rc->first;
         e = e ? e : abort_open(&st);
         e = e ? e : segment_flush(w);
         e = e ? e : segment_sync(w);

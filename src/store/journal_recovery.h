@@ -8,8 +8,8 @@ struct recovery {
     struct segment_dir *dir;
     const char *data_dir; /* absolute */
     const char *ring_dirs[2];
-    uint32_t epoch;  /* out: of this start; also the number of its first segment */
-    uint64_t oldest; /* out: the segment from which to read */
+    uint32_t epoch;                     /* out: of this start; no record at hand has it */
+    uint64_t first, oldest;             /* out: its first segment; the one from which to read */
     uint64_t records, aborted, damaged; /* out */
 };
 

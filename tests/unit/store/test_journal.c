@@ -634,6 +634,28 @@ static void failing_batch(void **state)
     assert_int_equal(query("SELECT sum(requests) FROM rollup_day"), 81);
 }
 
+static uint64_t first_id;
+
+static void settle_thirty(struct journal *j)
+{
+    for (uint64_t n = first_id; n < first_id + 30; n++) {
+        admit(j, n);
+        settle(j, n);
+    }
+}
+
+/* Each dies before its first segment is made, so that the next one finds nothing but its ring. */
+static void dies_at_once_again_and_again(void **state)
+{
+    struct journal_options o = options();
+    for (int i = 0; i < 6; i++, first_id += 30)
+        in_a_process_that_dies(settle_thirty, &o);
+    recover_twice(&o);
+    assert_int_equal(query("SELECT count(*) FROM usage"), 180);
+    assert_int_equal(query("SELECT count(*) FROM usage WHERE state = 0"), 180);
+    assert_int_equal(query("SELECT count(DISTINCT request_id) FROM usage"), 180);
+}
+
 /* ---- kills ------------------------------------------------------------------- */
 struct seen {
     _Atomic uint64_t admitted;
@@ -728,6 +750,7 @@ int main(void)
         T(full_open),
         T(damaged_segment),
         T(failing_batch),
+        T(dies_at_once_again_and_again),
         T(killed_anywhere),
     };
     return cmocka_run_group_tests_name("journal", tests, NULL, NULL);
