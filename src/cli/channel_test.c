@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "gateway/trial.h"
+#include "gateway/health/trial.h"
 #include "ops/channel.h"
 #include "ops/provider.h"
 

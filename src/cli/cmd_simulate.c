@@ -8,7 +8,7 @@
 #include "cli/group.h"
 #include "cli/help.h"
 #include "cli/print.h"
-#include "gateway/simulate.h"
+#include "gateway/simulate/simulate.h"
 #include "ops/column.h"
 
 static const struct option options[] = {

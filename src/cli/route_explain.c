@@ -6,7 +6,7 @@
 
 #include "cli/print.h"
 #include "core/clock.h"
-#include "gateway/explain.h"
+#include "gateway/choose/explain.h"
 #include "gateway/snapshot_build.h"
 #include "llm/model_catalogue.h"
 #include "llm/wire_openai_request.h"

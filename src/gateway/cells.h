@@ -8,9 +8,9 @@
 #include <stdatomic.h>
 
 #include "core/err.h"
-#include "gateway/gate.h"
-#include "gateway/health.h"
-#include "gateway/vitals.h"
+#include "gateway/health/gate.h"
+#include "gateway/health/health.h"
+#include "gateway/health/vitals.h"
 
 struct sql;
 

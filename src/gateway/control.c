@@ -18,7 +18,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "gateway/catalogues.h"
-#include "gateway/demo.h"
+#include "gateway/demo/demo.h"
 #include "gateway/snapshot_build.h"
 #include "store/datadir.h"
 #include "store/repo_price.h"

@@ -5,7 +5,7 @@
 
 #include "core/alloc.h"
 #include "gateway/cells.h"
-#include "gateway/idempotency.h"
+#include "gateway/memory/idempotency.h"
 #include "gateway/translate.h"
 
 #define P95_SIGMAS 1.645 /* of a normal distribution */

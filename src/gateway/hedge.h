@@ -8,7 +8,7 @@
 #ifndef LYSS_GATEWAY_HEDGE_H
 #define LYSS_GATEWAY_HEDGE_H
 
-#include "gateway/choose.h"
+#include "gateway/choose/choose.h"
 
 #define HEDGE_MIN_MS    200   /* no hedge before so long */
 #define HEDGE_SAMPLES   5     /* answers of late that the usual time is known from */

@@ -5,7 +5,7 @@
 #ifndef LYSS_GATEWAY_PASSTHROUGH_H
 #define LYSS_GATEWAY_PASSTHROUGH_H
 
-#include "gateway/choose.h"
+#include "gateway/choose/choose.h"
 #include "gateway/surface.h"
 
 /* Keeps the method, the rest of the path and the fields that go on. ERR_INVALID: a path that would

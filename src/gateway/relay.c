@@ -1,10 +1,10 @@
 /* relay: answers on their way from the upstream to the caller: held until the commit, then passed
  * on as they come, and never made to look more complete than they are. */
 #include "gateway/hedge.h"
-#include "gateway/idempotency.h"
+#include "gateway/memory/idempotency.h"
 #include "gateway/pace.h"
 #include "gateway/passthrough.h"
-#include "gateway/recall.h"
+#include "gateway/memory/recall.h"
 #include "gateway/translate.h"
 
 #include "core/alloc.h"

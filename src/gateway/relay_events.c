@@ -3,9 +3,9 @@
 #include <stdio.h>
 
 #include "core/alloc.h"
-#include "gateway/idempotency.h"
+#include "gateway/memory/idempotency.h"
 #include "gateway/pace.h"
-#include "gateway/recall.h"
+#include "gateway/memory/recall.h"
 #include "gateway/translate.h"
 #include "net/scratch.h"
 

@@ -4,9 +4,9 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "gateway/hedge.h"
-#include "gateway/idempotency.h"
+#include "gateway/memory/idempotency.h"
 #include "gateway/passthrough.h"
-#include "gateway/recall.h"
+#include "gateway/memory/recall.h"
 #include "gateway/translate.h"
 #include "net/scratch.h"
 

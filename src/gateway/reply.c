@@ -1,6 +1,6 @@
 /* reply: the header lines of what the gateway says to a caller, put together by copying. */
 #include "core/rng.h"
-#include "gateway/idempotency.h"
+#include "gateway/memory/idempotency.h"
 #include "net/scratch.h"
 
 #define HEADERS_MAX 16384

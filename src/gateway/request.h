@@ -9,7 +9,7 @@
 
 #include "core/clock.h"
 #include "gateway/array_form.h"
-#include "gateway/eligible.h"
+#include "gateway/choose/eligible.h"
 #include "gateway/worker.h"
 #include "llm/classify.h"
 #include "llm/codec.h"

@@ -10,7 +10,7 @@
 #include "core/log.h"
 #include "core/rng.h"
 #include "gateway/hedge.h"
-#include "gateway/idempotency.h"
+#include "gateway/memory/idempotency.h"
 
 /* What the attempt under way, or just ended, has used. */
 struct bill {

@@ -8,7 +8,7 @@
 #define LYSS_GATEWAY_SNAPSHOT_H
 
 #include "core/map.h"
-#include "gateway/appraise.h"
+#include "gateway/choose/appraise.h"
 #include "gateway/balance/balance.h"
 #include "gateway/channel.h"
 #include "llm/model_catalogue.h"

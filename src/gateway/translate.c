@@ -5,7 +5,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/rng.h"
-#include "gateway/recall.h"
+#include "gateway/memory/recall.h"
 #include "net/scratch.h"
 
 #define SCRATCH_ARENA_BYTES (TRANSLATE_EVENT_MAX * 4)

@@ -5,7 +5,7 @@
 #ifndef LYSS_GATEWAY_TRANSLATE_H
 #define LYSS_GATEWAY_TRANSLATE_H
 
-#include "gateway/choose.h"
+#include "gateway/choose/choose.h"
 #include "llm/codec.h"
 #include "net/sse.h"
 

@@ -8,11 +8,11 @@
 
 #include "core/alloc.h"
 #include "core/log.h"
-#include "gateway/demo.h"
+#include "gateway/demo/demo.h"
 #include "gateway/hedge.h"
 #include "gateway/hold.h"
-#include "gateway/idempotency.h"
-#include "gateway/recall.h"
+#include "gateway/memory/idempotency.h"
+#include "gateway/memory/recall.h"
 #include "gateway/request.h"
 #include "net/scratch.h"
 

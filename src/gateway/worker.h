@@ -10,7 +10,7 @@
 #include "core/map.h"
 #include "gateway/balance/affinity.h"
 #include "gateway/cells.h"
-#include "gateway/idempotency_table.h"
+#include "gateway/memory/idempotency_table.h"
 #include "gateway/drain.h"
 #include "gateway/metrics.h"
 #include "gateway/rules.h"

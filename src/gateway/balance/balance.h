@@ -7,7 +7,7 @@
 #define LYSS_GATEWAY_BALANCE_H
 
 #include "core/str.h"
-#include "gateway/vitals.h"
+#include "gateway/health/vitals.h"
 #include "llm/price.h"
 
 /* What of a channel counts when one is chosen. */

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <cmocka.h>
 
-#include "gateway/appraise.h"
+#include "gateway/choose/appraise.h"
 #include "gateway/balance/balance.h"
 #include "gateway/cells.h"
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "gateway/breaker.h"
+#include "gateway/health/breaker.h"
 
 /* A script of words: "ok", "bad" (a call that ends so at once; it must be let pass), "no" (a call
  * must not pass), "trip", "probe" (a call passes and stays under way), "late-ok", "late-bad",

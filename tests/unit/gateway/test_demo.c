@@ -11,7 +11,7 @@
 
 #include "core/alloc.h"
 #include "core/json_read.h"
-#include "gateway/demo.h"
+#include "gateway/demo/demo.h"
 
 struct client {
     struct io io;

@@ -11,7 +11,7 @@
 
 #include "gateway/cells.h"
 #include "gateway/channel.h"
-#include "gateway/eligible.h"
+#include "gateway/choose/eligible.h"
 #include "llm/wire_openai_request.h"
 
 struct world {

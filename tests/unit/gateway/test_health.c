@@ -8,7 +8,7 @@
 
 #include "gateway/cells.h"
 #include "gateway/channel.h"
-#include "gateway/probe.h"
+#include "gateway/health/probe.h"
 
 static void the_history_keeps_the_last_sixty(void **state)
 {

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "core/alloc.h"
-#include "gateway/idempotency_table.h"
+#include "gateway/memory/idempotency_table.h"
 
 #define KEEP_MS 600000
 

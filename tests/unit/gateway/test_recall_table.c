@@ -7,8 +7,8 @@
 #include <cmocka.h>
 
 #include "core/alloc.h"
-#include "gateway/recall.h"
-#include "gateway/recall_table.h"
+#include "gateway/memory/recall.h"
+#include "gateway/memory/recall_table.h"
 
 #define KEEP_MS 86400000
 

@@ -20,8 +20,8 @@
 #include "core/alloc.h"
 #include "core/buf.h"
 #include "core/clock.h"
-#include "gateway/idempotency.h"
-#include "gateway/recall.h"
+#include "gateway/memory/idempotency.h"
+#include "gateway/memory/recall.h"
 #include "net/scratch.h"
 
 /* ---- the journal, as a recorder --------------------------------------------------------- */

@@ -9,7 +9,7 @@
 
 #include "core/json_read.h"
 #include "core/rng.h"
-#include "gateway/simulate.h"
+#include "gateway/simulate/simulate.h"
 
 #define SEEDS 5
 #define PICKS 3000
