@@ -36,6 +36,8 @@ struct http_server_limits {
     uint32_t head_ms, idle_ms, body_stall_ms, body_min_bytes_per_s, write_stall_ms, linger_ms;
 };
 
+struct http_held;
+
 struct http_server {
     struct loop *loop;
     const struct http_service *service;
@@ -48,7 +50,7 @@ struct http_server {
     /* The last byte of each reply to a request whose body was accepted waits until
      * http_server_send_held; held is told of each. NULL: none waits. */
     void (*held)(struct http_server *s);
-    struct http_conn *held_first, **held_last;
+    struct http_held *held_first, **held_last;
     void *user;
 };
 
@@ -72,8 +74,7 @@ struct http_conn {
     bool keep_alive; /* behind a reply given now; false while a part of the body is still to come */
     bool may_keep;   /* the same once the body is here */
     bool discarding, chunked_out, expects_continue, next_pending;
-    struct http_conn *held_next, **held_prev; /* prev NULL: its end does not wait */
-    uint64_t held_mark;
+    struct http_held *held; /* NULL: no end of a reply waits */
 };
 
 /* Takes fd; on failure it is closed. */

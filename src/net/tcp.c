@@ -23,6 +23,25 @@ static struct tcp *of_io(struct io *io)
     return (struct tcp *)((char *)io - offsetof(struct tcp, io));
 }
 
+/* A step of a handshake, on its own: most connections have none before them. */
+struct tcp_step {
+    struct costly costly;
+    struct tcp *tcp;
+};
+
+static void drop_step(struct tcp *t)
+{
+    if (t->step)
+        costly_drop(t->io.loop, &t->step->costly);
+    mem_free(t->step);
+    t->step = NULL;
+}
+
+static bool step_waits(const struct tcp *t)
+{
+    return t->step && costly_waits(&t->step->costly);
+}
+
 static void rearm(struct tcp *t)
 {
     int events = t->paused ? 0 : IO_READ;
@@ -31,7 +50,7 @@ static void rearm(struct tcp *t)
         events |= IO_WRITE;
     if (t->connecting)
         events = IO_WRITE;
-    if (costly_waits(&t->step))
+    if (step_waits(t))
         events = 0;
     io_want(&t->io, events);
 }
@@ -244,6 +263,7 @@ static bool flush(struct tcp *t)
 static void end_handshake(struct tcp *t, enum err e)
 {
     t->handshaking = 0;
+    drop_step(t);
     if (e) {
         t->failed = 1;
         io_want(&t->io, 0);
@@ -255,7 +275,7 @@ static void end_handshake(struct tcp *t, enum err e)
 
 static void on_step(struct costly *c)
 {
-    struct tcp *t = (struct tcp *)((char *)c - offsetof(struct tcp, step));
+    struct tcp *t = ((struct tcp_step *)c)->tcp; /* it begins with c */
     enum tls_io r = tls_handshake(t->tls);
     t->tls_wants_write = r == TLS_IO_WANT_WRITE;
     if (r == TLS_IO_WANT_READ || r == TLS_IO_WANT_WRITE)
@@ -267,9 +287,14 @@ static void on_step(struct costly *c)
 /* What we ask of an upstream is of a request that was taken, and may always wait. */
 static void step_handshake(struct tcp *t)
 {
-    if (!costly_run(t->io.loop, &t->step, !t->accepted, on_step))
+    if (!t->step && !(t->step = mem_zalloc(sizeof *t->step))) {
+        end_handshake(t, ERR_NOMEM);
+        return;
+    }
+    t->step->tcp = t;
+    if (!costly_run(t->io.loop, &t->step->costly, !t->accepted, on_step))
         end_handshake(t, ERR_OVERLOADED);
-    else if (costly_waits(&t->step))
+    else if (step_waits(t))
         rearm(t);
 }
 
@@ -479,7 +504,7 @@ static void on_io_closed(struct io *io)
 void tcp_close(struct tcp *t, void (*on_closed)(struct tcp *t))
 {
     t->on_closed = on_closed;
-    costly_drop(t->io.loop, &t->step);
+    drop_step(t);
     tls_free(&t->tls);
     mem_free(t->out);
     t->out = NULL;

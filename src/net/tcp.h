@@ -24,21 +24,22 @@ struct tcp_events {
     void (*connected)(struct tcp *t, enum err e);
 };
 
+struct tcp_step;
+
 struct tcp {
     struct io io;
     const struct tcp_events *on;
     struct tls *tls;
     char *out; /* refused bytes, ours: out[out_off..out_len) */
-    uint32_t out_off, out_len, out_cap;
+    uint32_t out_off, out_len, out_cap, pend_n;
     struct iovec *pend; /* refused bytes, borrowed; sent after out */
-    uint32_t pend_n;
-    uint64_t moved_ms; /* when bytes last left the queue, or began to wait in it */
+    uint64_t moved_ms;  /* when bytes last left the queue, or began to wait in it */
     uint8_t paused, failed, connecting, handshaking, tls_wants_write;
-    uint8_t accepted;   /* the server's side */
-    uint8_t held;       /* what is written waits */
-    uint8_t tls_holds;  /* bytes read while paused, of which the descriptor will not tell */
-    int sys_errno;      /* why it could not connect; 0: unknown */
-    struct costly step; /* the handshake's next, while it waits for its turn */
+    uint8_t accepted;      /* the server's side */
+    uint8_t held;          /* what is written waits */
+    uint8_t tls_holds;     /* bytes read while paused, of which the descriptor will not tell */
+    int sys_errno;         /* why it could not connect; 0: unknown */
+    struct tcp_step *step; /* the handshake's next; NULL: none under way */
     void (*on_closed)(struct tcp *t);
 };
 
