@@ -304,13 +304,8 @@ static enum err make_rings(struct journal *j, const struct journal_options *o, c
         return ERR_NOMEM;
     enum err e = ERR_OK;
     for (; j->workers < o->workers; j->workers++) {
-        struct ring_options ro = {ring_dir,
-                                  j->data_dir,
-                                  j->dir.uuid,
-                                  o->ring_bytes,
-                                  j->epoch,
-                                  (uint16_t)j->workers,
-                                  &j->shared};
+        struct ring_options ro = {ring_dir, j->data_dir,          j->dir.uuid, o->ring_bytes,
+                                  j->epoch, (uint16_t)j->workers, &j->shared};
         if ((e = ring_new(&j->rings[j->workers], &ro, info)))
             return e;
     }

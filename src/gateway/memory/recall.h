@@ -1,7 +1,8 @@
 /* recall: what a request needs of earlier answers, and what later requests will need of this one:
  * thoughts that must come back with their tool calls, and where a stored response was made.
  *
- * The worker's thread.  Nothing is kept but in memory, by tenant (gateway/memory/recall_table.h). */
+ * The worker's thread.  Nothing is kept but in memory, by tenant (gateway/memory/recall_table.h).
+ */
 #ifndef LYSS_GATEWAY_RECALL_H
 #define LYSS_GATEWAY_RECALL_H
 
