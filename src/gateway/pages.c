@@ -241,7 +241,7 @@ void page_models(struct request *r, const struct api_key *k, bool head)
         d->models_begin(&b);
         for (size_t i = 0; i < n; i++) {
             struct model_entry m = entry(g, all[i], all[i]->name);
-            d->models_add(&b, &m, i > 0);
+            dialect_models_add(d, &b, &m, i > 0);
         }
         d->models_end(&b, n ? all[0]->name : STR_NULL, n ? all[n - 1]->name : STR_NULL);
     }

@@ -6,6 +6,7 @@
 #define LYSS_LLM_DIALECT_H
 
 #include "core/buf.h"
+#include "core/json_write.h"
 #include "llm/classify.h"
 #include "llm/op.h"
 
@@ -26,9 +27,8 @@ struct dialect_row {
     void (*fault_event)(struct buf *out, enum llm_op op, const struct fault *f, uint64_t tokens,
                         uint32_t sequence, struct str request_id);
     struct str ping; /* a sign of life between events */
-    /* A list of models: begin, each, end; any: whether one has been added. */
+    /* A list of models: begin, each by dialect_models_add, end. */
     void (*models_begin)(struct buf *out);
-    void (*models_add)(struct buf *out, const struct model_entry *m, bool any);
     void (*models_end)(struct buf *out, struct str first, struct str last);
     void (*model_one)(struct buf *out, const struct model_entry *m);
 };
@@ -39,5 +39,12 @@ const struct dialect_row *dialect_of(enum dialect d);
 /* An error of ours. info and request_id may be NULL / empty. */
 void dialect_error_body(const struct dialect_row *d, struct buf *out, enum err e,
                         const struct err_info *info, struct str request_id);
+/* Adds one to a list of models; any: whether one has been added before. */
+void dialect_models_add(const struct dialect_row *d, struct buf *out, const struct model_entry *m,
+                        bool any);
+/* What an error of each dialect tells: may the call be tried again? */
+bool dialect_retryable(enum err e);
+/* A member that is left out where the number is unknown (0). */
+void dialect_put_limit(struct json_writer *w, struct str name, uint32_t tokens);
 
 #endif

@@ -91,12 +91,6 @@ static void fault_body(struct buf *out, const struct fault *f, struct str reques
     close_error(&w, request_id);
 }
 
-static bool retryable(enum err e)
-{
-    enum err_class c = err_class(e);
-    return c == CLASS_KEY || c == CLASS_THROTTLE || c == CLASS_SERVER;
-}
-
 static void fault_event(struct buf *out, enum llm_op op, const struct fault *f, uint64_t tokens,
                         uint32_t sequence, struct str request_id)
 {
@@ -104,21 +98,13 @@ static void fault_event(struct buf *out, enum llm_op op, const struct fault *f, 
     (void)op, (void)sequence;
     buf_lit(out, "event: error\ndata: ");
     open_error(&w, out, f);
-    json_field_bool(&w, "retryable", retryable(f->err));
+    json_field_bool(&w, "retryable", dialect_retryable(f->err));
     json_field_i64(&w, "tokens", (int64_t)tokens);
     close_error(&w, request_id);
     buf_lit(out, "\n\n");
 }
 
 /* ---- models --------------------------------------------------------------- */
-
-static void put_limit(struct json_writer *w, struct str name, uint32_t tokens)
-{
-    if (!tokens)
-        return;
-    json_key(w, name);
-    json_put_u64(w, tokens);
-}
 
 static void model_one(struct buf *out, const struct model_entry *m)
 {
@@ -132,21 +118,14 @@ static void model_one(struct buf *out, const struct model_entry *m)
     json_field_string(&w, "id", m->name);
     json_field_string(&w, "display_name", m->name);
     json_field_string(&w, "created_at", str_c(at));
-    put_limit(&w, STR("max_input_tokens"), m->context_tokens);
-    put_limit(&w, STR("max_tokens"), m->output_tokens);
+    dialect_put_limit(&w, STR("max_input_tokens"), m->context_tokens);
+    dialect_put_limit(&w, STR("max_tokens"), m->output_tokens);
     json_close_object(&w);
 }
 
 static void models_begin(struct buf *out)
 {
     buf_lit(out, "{\"data\":[");
-}
-
-static void models_add(struct buf *out, const struct model_entry *m, bool any)
-{
-    if (any)
-        buf_char(out, ',');
-    model_one(out, m);
 }
 
 static void put_id(struct buf *out, struct str id)
@@ -175,7 +154,6 @@ const struct dialect_row dialect_anthropic = {
     .fault_event = fault_event,
     .ping = STR("event: ping\ndata: {\"type\":\"ping\"}\n\n"),
     .models_begin = models_begin,
-    .models_add = models_add,
     .models_end = models_end,
     .model_one = model_one,
 };

@@ -30,12 +30,6 @@ static const char *name_of(int status)
     return status >= 500 ? "INTERNAL" : "INVALID_ARGUMENT";
 }
 
-static bool retryable(enum err e)
-{
-    enum err_class c = err_class(e);
-    return c == CLASS_KEY || c == CLASS_THROTTLE || c == CLASS_SERVER;
-}
-
 /* What is wrong with a channel's credential is between Lyss and the upstream. */
 static const char *message_of(const struct fault *f)
 {
@@ -133,7 +127,7 @@ static void fault_event(struct buf *out, enum llm_op op, const struct fault *f, 
     buf_lit(out, "data: ");
     json_writer_init(&w, out);
     put_error(&w, f, request_id);
-    json_field_bool(&w, "retryable", retryable(f->err));
+    json_field_bool(&w, "retryable", dialect_retryable(f->err));
     json_field_i64(&w, "tokens", (int64_t)tokens);
     json_close_object(&w);
     json_close_object(&w);
@@ -141,14 +135,6 @@ static void fault_event(struct buf *out, enum llm_op op, const struct fault *f, 
 }
 
 /* ---- models --------------------------------------------------------------- */
-
-static void put_limit(struct json_writer *w, struct str name, uint32_t tokens)
-{
-    if (!tokens)
-        return;
-    json_key(w, name);
-    json_put_u64(w, tokens);
-}
 
 static void model_one(struct buf *out, const struct model_entry *m)
 {
@@ -161,8 +147,8 @@ static void model_one(struct buf *out, const struct model_entry *m)
     buf_char(out, '"');
     w.keyed = false;
     json_field_string(&w, "displayName", m->name);
-    put_limit(&w, STR("inputTokenLimit"), m->context_tokens);
-    put_limit(&w, STR("outputTokenLimit"), m->output_tokens);
+    dialect_put_limit(&w, STR("inputTokenLimit"), m->context_tokens);
+    dialect_put_limit(&w, STR("outputTokenLimit"), m->output_tokens);
     json_key(&w, STR("supportedGenerationMethods"));
     json_open_array(&w);
     for (enum llm_op op = OP_GENERATE; op_by_path(op); op++)
@@ -175,13 +161,6 @@ static void model_one(struct buf *out, const struct model_entry *m)
 static void models_begin(struct buf *out)
 {
     buf_lit(out, "{\"models\":[");
-}
-
-static void models_add(struct buf *out, const struct model_entry *m, bool any)
-{
-    if (any)
-        buf_char(out, ',');
-    model_one(out, m);
 }
 
 static void models_end(struct buf *out, struct str first, struct str last)
@@ -197,7 +176,6 @@ const struct dialect_row dialect_gemini = {
     .fault_event = fault_event,
     .ping = STR(""),
     .models_begin = models_begin,
-    .models_add = models_add,
     .models_end = models_end,
     .model_one = model_one,
 };

@@ -51,12 +51,6 @@ static const char *code_of(enum err e, char lower[static 32])
     return lower;
 }
 
-static bool retryable(enum err e)
-{
-    enum err_class c = err_class(e);
-    return c == CLASS_KEY || c == CLASS_THROTTLE || c == CLASS_SERVER;
-}
-
 /* What an error object says, whoever made it. */
 struct saying {
     enum err err;
@@ -169,7 +163,7 @@ static void put_event(struct buf *out, enum llm_op op, const struct saying *s, u
     json_key(&w, STR("error"));
     json_open_object(&w);
     put_members(&w, s);
-    json_field_bool(&w, "retryable", retryable(s->err));
+    json_field_bool(&w, "retryable", dialect_retryable(s->err));
     json_field_i64(&w, "tokens", (int64_t)tokens);
     json_close_object(&w);
     json_close_object(&w);
@@ -216,13 +210,6 @@ static void models_begin(struct buf *out)
     buf_lit(out, "{\"object\":\"list\",\"data\":[");
 }
 
-static void models_add(struct buf *out, const struct model_entry *m, bool any)
-{
-    if (any)
-        buf_char(out, ',');
-    model_one(out, m);
-}
-
 static void models_end(struct buf *out, struct str first, struct str last)
 {
     (void)first;
@@ -236,7 +223,6 @@ const struct dialect_row dialect_openai = {
     .fault_event = fault_event,
     .ping = STR(": ping\n\n"),
     .models_begin = models_begin,
-    .models_add = models_add,
     .models_end = models_end,
     .model_one = model_one,
 };

@@ -339,10 +339,10 @@ static void reply_models(struct http_conn *c, struct str only)
         d->models_begin(&b);
         for (size_t i = 0; i < sizeof manners / sizeof *manners; i++) {
             m.name = manners[i].model;
-            d->models_add(&b, &m, i > 0);
+            dialect_models_add(d, &b, &m, i > 0);
         }
         m.name = STR("demo-parallel");
-        d->models_add(&b, &m, true);
+        dialect_models_add(d, &b, &m, true);
         d->models_end(&b, manners[0].model, m.name);
     }
     if (buf_failed(&b))

@@ -146,8 +146,8 @@ static void lists_models(void **state)
         .name = STR("a\"b"), .created_s = 1700000000, .context_tokens = 200000, .output_tokens = 8};
     buf_init(&b, 4096);
     dialect_anthropic.models_begin(&b);
-    dialect_anthropic.models_add(&b, &m, false);
-    dialect_anthropic.models_add(&b, &m, true);
+    dialect_models_add(&dialect_anthropic, &b, &m, false);
+    dialect_models_add(&dialect_anthropic, &b, &m, true);
     dialect_anthropic.models_end(&b, m.name, m.name);
 #define ONE                                                                                        \
     "{\"type\":\"model\",\"id\":\"a\\\"b\",\"display_name\":\"a\\\"b\","                           \

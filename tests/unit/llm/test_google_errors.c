@@ -186,8 +186,8 @@ static void models(void **state)
                                   65536,       OP_BIT(OP_GENERATE) | OP_BIT(OP_GEMINI_COUNT)},
                              n = {STR("c")};
     dialect_gemini.models_begin(&b);
-    dialect_gemini.models_add(&b, &m, false);
-    dialect_gemini.models_add(&b, &n, true);
+    dialect_models_add(&dialect_gemini, &b, &m, false);
+    dialect_models_add(&dialect_gemini, &b, &n, true);
     dialect_gemini.models_end(&b, m.name, n.name);
     assert_string_equal(
         buf_view(&b).p,

@@ -313,8 +313,8 @@ static void lists_models(void **state)
     struct model_entry two = {.name = STR("c"), .created_s = 5, .owned_by = STR("lyss")};
     buf_init(&b, 4096);
     dialect_openai.models_begin(&b);
-    dialect_openai.models_add(&b, &one, false);
-    dialect_openai.models_add(&b, &two, true);
+    dialect_models_add(&dialect_openai, &b, &one, false);
+    dialect_models_add(&dialect_openai, &b, &two, true);
     dialect_openai.models_end(&b, one.name, two.name);
     assert_string_equal(b.p,
                         "{\"object\":\"list\",\"data\":[{\"id\":\"a\\\"b\",\"object\":\"model\","
