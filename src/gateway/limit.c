@@ -1,7 +1,22 @@
 /* limit: whoever first sees a new sub-bucket's time empties those that have left the window. Others
  * may meanwhile still see the old sum, which only ever refuses what could have been admitted a
- * moment later: never the reverse. */
+ * moment later: never the reverse. A sub-bucket says which tick it counts for, in the word that
+ * holds its amount: a thread that comes late to a new tick, or to its emptying, can neither add to
+ * what is being thrown away nor throw away what was just added. */
 #include "gateway/limit.h"
+
+#define AMOUNT_BITS 48
+#define TICK_MASK   0xffff
+
+static uint64_t word(uint64_t tick, int64_t amount)
+{
+    return (tick & TICK_MASK) << AMOUNT_BITS | (uint64_t)amount;
+}
+
+static int64_t amount_of(uint64_t bucket)
+{
+    return (int64_t)(bucket & (((uint64_t)1 << AMOUNT_BITS) - 1));
+}
 
 void limit_init(struct limit_cell *c, uint32_t window_ms, uint64_t now_ms)
 {
@@ -9,8 +24,27 @@ void limit_init(struct limit_cell *c, uint32_t window_ms, uint64_t now_ms)
     atomic_init(&c->used, 0);
     atomic_init(&c->in_flight, 0);
     atomic_init(&c->tick, now_ms / c->bucket_ms);
-    for (int i = 0; i < LIMIT_BUCKETS; i++)
-        atomic_init(&c->buckets[i], 0);
+    for (uint64_t i = 0; i < LIMIT_BUCKETS; i++)
+        atomic_init(&c->buckets[i], word(i, 0));
+}
+
+/* Adds to the sub-bucket of a tick, which is emptied first where it still holds an older one's.
+ * False: the window has moved past that tick, nothing was done. */
+static bool enter(struct limit_cell *c, uint64_t tick, int64_t amount)
+{
+    _Atomic uint64_t *bucket = &c->buckets[tick % LIMIT_BUCKETS];
+    uint64_t old = atomic_load(bucket), new;
+    int64_t gone;
+    do {
+        bool same = old >> AMOUNT_BITS == (tick & TICK_MASK);
+        if (!same && atomic_load(&c->tick) >= tick + LIMIT_BUCKETS)
+            return false;
+        gone = same ? 0 : amount_of(old);
+        new = word(tick, amount + (same ? amount_of(old) : 0));
+    } while (!atomic_compare_exchange_weak(bucket, &old, new));
+    if (gone)
+        atomic_fetch_sub(&c->used, gone);
+    return true;
 }
 
 /* Moves the window to now_ms. */
@@ -18,14 +52,11 @@ static void roll(struct limit_cell *c, uint64_t now_ms)
 {
     uint64_t to = now_ms / c->bucket_ms, from = atomic_load(&c->tick);
     while (from < to) {
-        /* One sub-bucket at a time, so that each is emptied by exactly one thread. */
         uint64_t next = to - from > LIMIT_BUCKETS ? to - LIMIT_BUCKETS : from + 1;
         if (!atomic_compare_exchange_weak(&c->tick, &from, next))
             continue;
-        if (next == from + 1) {
-            int64_t gone = atomic_exchange(&c->buckets[next % LIMIT_BUCKETS], 0);
-            atomic_fetch_sub(&c->used, gone);
-        }
+        if (next == from + 1)
+            (void)enter(c, next, 0); /* false: who moved it on has emptied it */
         from = next;
     }
 }
@@ -51,8 +82,11 @@ void limit_cancel(struct limit_cell *c, int64_t ask)
 void limit_settle(struct limit_cell *c, int64_t ask, int64_t real, uint64_t now_ms)
 {
     roll(c, now_ms);
+    if (real > LIMIT_SETTLE_MAX)
+        real = LIMIT_SETTLE_MAX;
     atomic_fetch_add(&c->used, real - ask);
-    atomic_fetch_add(&c->buckets[atomic_load(&c->tick) % LIMIT_BUCKETS], real);
+    while (!enter(c, atomic_load(&c->tick), real))
+        ;
     atomic_fetch_sub(&c->in_flight, ask);
 }
 
@@ -69,7 +103,7 @@ int64_t limit_wait_ms(struct limit_cell *c, int64_t limit, int64_t ask, uint64_t
         return 0;
     uint64_t tick = atomic_load(&c->tick);
     for (uint64_t i = 1; i <= LIMIT_BUCKETS; i++) {
-        over -= atomic_load(&c->buckets[(tick + i) % LIMIT_BUCKETS]);
+        over -= amount_of(atomic_load(&c->buckets[(tick + i) % LIMIT_BUCKETS]));
         if (over <= 0)
             return (int64_t)((tick + i) * c->bucket_ms - now_ms);
     }

@@ -11,14 +11,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LIMIT_BUCKETS 60
+#define LIMIT_BUCKETS    60
+#define LIMIT_SETTLE_MAX UINT32_MAX /* what one settlement counts at most */
 
 struct limit_cell {
     _Atomic int64_t used;      /* settled in the window + in flight */
     _Atomic int64_t in_flight; /* of it */
     _Atomic uint64_t tick;     /* newest sub-bucket, counted from 0 of the clock */
     uint32_t bucket_ms;        /* window ÷ 60 */
-    _Atomic int64_t buckets[LIMIT_BUCKETS];
+    /* What settled in each: the low 16 bits of its tick, then 48 bits of amount. */
+    _Atomic uint64_t buckets[LIMIT_BUCKETS];
 };
 
 /* window_ms: a multiple of 60 ms. */
@@ -28,7 +30,7 @@ bool limit_reserve(struct limit_cell *c, int64_t limit, int64_t ask, uint64_t no
 /* Undoes a reservation. */
 void limit_cancel(struct limit_cell *c, int64_t ask);
 /* A reservation of ask became real (which may be more or less): it counts from now on for one
- * window. */
+ * window. real ≥ 0. */
 void limit_settle(struct limit_cell *c, int64_t ask, int64_t real, uint64_t now_ms);
 /* What counts now. */
 int64_t limit_used(struct limit_cell *c, uint64_t now_ms);

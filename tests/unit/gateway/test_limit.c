@@ -95,6 +95,56 @@ static void threads_never_pass_the_limit(void **state)
     assert_int_equal(limit_used(&shared, 0), 0);
 }
 
+/* Every thread settles through all ticks of a window, at its own pace: each change of tick is met
+ * by several at once, and nothing has left the window at the end. */
+enum { ROUNDS = 400, EACH_TICK = 20 };
+static pthread_barrier_t gate;
+
+static void *settle_through_a_window(void *arg)
+{
+    for (int round = 0; round < ROUNDS; round++) {
+        pthread_barrier_wait(&gate);
+        for (uint64_t tick = 0; tick < LIMIT_BUCKETS; tick++)
+            for (int i = 0; i < EACH_TICK; i++)
+                limit_settle(&shared, 0, 3, 120 + tick);
+        pthread_barrier_wait(&gate);
+        if (!arg)
+            continue;
+        assert_int_equal(limit_used(&shared, 120 + LIMIT_BUCKETS - 1),
+                         3 * THREADS * EACH_TICK * LIMIT_BUCKETS);
+        assert_int_equal(limit_used(&shared, 120 + 2 * LIMIT_BUCKETS), 0);
+        limit_init(&shared, LIMIT_BUCKETS, 120);
+    }
+    return NULL;
+}
+
+static void no_settlement_is_lost_where_the_window_moves(void **state)
+{
+    pthread_t t[THREADS];
+    limit_init(&shared, LIMIT_BUCKETS, 120); /* sub-buckets of 1 ms */
+    pthread_barrier_init(&gate, NULL, THREADS);
+    for (intptr_t i = 1; i < THREADS; i++)
+        assert_int_equal(pthread_create(&t[i], NULL, settle_through_a_window, NULL), 0);
+    settle_through_a_window(&shared);
+    for (int i = 1; i < THREADS; i++)
+        pthread_join(t[i], NULL);
+    pthread_barrier_destroy(&gate);
+}
+
+static void ticks_that_wrap_are_told_apart(void **state)
+{
+    struct limit_cell c;
+    uint64_t t = 0xffff - 30; /* sub-buckets of 1 ms; their 16 bits wrap in mid-window */
+    limit_init(&c, LIMIT_BUCKETS, t);
+    for (int i = 0; i < 60; i++)
+        limit_settle(&c, 0, 1, t + (uint64_t)i);
+    assert_int_equal(limit_used(&c, t + 59), 60);
+    assert_int_equal(limit_used(&c, t + 59 + 15), 45);
+    assert_int_equal(limit_used(&c, t + 0x10000), 0);
+    limit_settle(&c, 0, 7, t + 0x10000);
+    assert_int_equal(limit_used(&c, t + 0x20000), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +153,8 @@ int main(void)
         cmocka_unit_test(what_is_in_flight_counts_for_ever),
         cmocka_unit_test(the_wait_is_until_enough_has_left),
         cmocka_unit_test(threads_never_pass_the_limit),
+        cmocka_unit_test(no_settlement_is_lost_where_the_window_moves),
+        cmocka_unit_test(ticks_that_wrap_are_told_apart),
     };
     return cmocka_run_group_tests_name("limit", tests, NULL, NULL);
 }
