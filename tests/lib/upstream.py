@@ -206,6 +206,8 @@ class Conn(asyncio.Protocol):
                 raise Gone
             part = bytes(data[i:i + 65536])
             self.transport.write(part)
+            if self.transport.is_closing():     # a write has failed: connection_lost comes on the next turn
+                await asyncio.sleep(0)
             await self._writable.wait()
             if self.lost:
                 raise Gone
