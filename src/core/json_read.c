@@ -17,6 +17,7 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define TAPE_FIRST 256                                   /* entries, 4 KiB */
+#define SKIP_ROOM  64                                    /* more than json_skip leaves over */
 #define TAPE_KEPT  (1048576 / sizeof(struct json_entry)) /* a longer one is not kept */
 
 /* What the next token may be. */
@@ -150,20 +151,36 @@ static const char *skip_escape(struct parser *s, const char *p)
     return p + 12;
 }
 
-/* From inside the last entry's string to behind its closing quote, or to the first escape past
- * stop. */
-static const char *string_rest(struct parser *s, const char *p, const char *stop)
+static const char *string_end(struct parser *s, struct json_entry *e, const char *quote)
+{
+    e->end = (uint32_t)(quote + 1 - s->base);
+    s->expect = e->flags & JSON_KEY ? COLON : AFTER;
+    return quote + 1;
+}
+
+/* From inside the last entry's string to behind its closing quote, or to a place at which it can go
+ * on, at stop or a little later. fresh: from the string's first byte. */
+static const char *string_rest(struct parser *s, const char *p, const char *stop, bool fresh)
 {
     struct json_entry *e = &s->e[s->n - 1];
-    for (;;) {
+    const char *limit = s->end - stop > SKIP_ROOM ? stop + SKIP_ROOM : s->end;
+    for (;; fresh = false) {
+        unsigned seen = 0;
+        p = json_skip(p, limit, &seen);
+        if (seen & JSON_SEEN_ESCAPE)
+            e->flags |= JSON_ESCAPED;
+        if (likely(p < s->end && *p == '"')) {
+            if (fresh && !(seen & JSON_SEEN_WIDE))
+                e->flags |= JSON_NARROW;
+            return string_end(s, e, p);
+        }
+        if (p >= stop && stop < s->end)
+            return p;
         p = json_scan(p, s->end);
         if (unlikely(p == s->end))
             return fail(s, p, "the text ends inside a string");
-        if (likely(*p == '"')) {
-            e->end = (uint32_t)(++p - s->base);
-            s->expect = e->flags & JSON_KEY ? COLON : AFTER;
-            return p;
-        }
+        if (*p == '"')
+            return string_end(s, e, p);
         if (*p != '\\')
             return fail(s, p,
                         (signed char)*p < 0 ? "invalid UTF-8 in a string"
@@ -177,10 +194,16 @@ static const char *string_rest(struct parser *s, const char *p, const char *stop
 
 static inline const char *string(struct parser *s, const char *p, const char *stop, unsigned flags)
 {
-    if (!push(s, p, JSON_STRING, flags))
+    struct json_entry *e = push(s, p, JSON_STRING, flags);
+    if (!e)
         return NULL;
+    const char *quote = json_scan_short(p + 1, s->end);
+    if (quote) {
+        e->flags |= JSON_NARROW;
+        return string_end(s, e, quote);
+    }
     s->expect = STRING;
-    return string_rest(s, p + 1, stop);
+    return string_rest(s, p + 1, stop, true);
 }
 
 static inline const char *skip_digits(const char *p, const char *end)
@@ -320,7 +343,7 @@ static inline const char *token(struct parser *s, const char *p, const char *sto
 {
     switch (s->expect) {
     case STRING:
-        return string_rest(s, p, stop);
+        return string_rest(s, p, stop, false);
     case AFTER:
         return after_value(s, p);
     case COLON:

@@ -27,8 +27,9 @@ enum json_type {
 enum {
     JSON_ESCAPED = 1,
     JSON_KEY = 2,
-    JSON_FLOAT = 4,  /* number with '.', 'e' or 'E' */
-    JSON_UNICODE = 8 /* ESCAPED, and at least one escape is a \uXXXX */
+    JSON_FLOAT = 4,   /* number with '.', 'e' or 'E' */
+    JSON_UNICODE = 8, /* ESCAPED, and at least one escape is a \uXXXX */
+    JSON_NARROW = 16  /* string known to hold no byte from 0xE0 on; absent where it is not known */
 };
 
 struct json_entry {

@@ -1,4 +1,4 @@
-/* json_scan: the one hot loop of JSON.  Three forms of the same search: byte by byte anywhere,
+/* json_scan: the hot loops of JSON.  Three forms of the same search: byte by byte anywhere,
  * 16 bytes at a time with SSE2, 32 with AVX2 where the processor says at run time that it has it.
  * Only the last also checks UTF-8 in wide steps; the others do that a character at a time. */
 #include "core/json_scan.h"
@@ -198,6 +198,82 @@ AVX2 static const char *scan_avx2(const char *p, const char *end)
     return scan_sse2(p, end);
 }
 
+static bool is_letter_escape(char c)
+{
+    switch (c) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        return true;
+    default:
+        return false;
+    }
+}
+
+#define MASK(v) ((uint32_t)_mm256_movemask_epi8(v))
+
+/* Where the state between two blocks allows to stop: p, or just before. */
+static const char *step_back(const char *from, const char *p, bool in_escape)
+{
+    return in_escape ? p - 1 : char_start(from, p);
+}
+
+AVX2 static const char *skip_avx2(const char *p, const char *end, unsigned *seen)
+{
+    const __m256i quote = _mm256_set1_epi8('"'), slash = _mm256_set1_epi8('\\'),
+                  blank = _mm256_set1_epi8(0x20), control = _mm256_set1_epi8(0x1f),
+                  wide = _mm256_set1_epi8((char)0xe0);
+    const char *from = p;
+    __m256i before = _mm256_setzero_si256();
+    bool in_escape = false, high_before = false;
+    for (; end - p >= 32; p += 32) {
+        __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)p);
+        __m256i quotes = _mm256_cmpeq_epi8(v, quote), slashes = _mm256_cmpeq_epi8(v, slash);
+        __m256i ends = _mm256_or_si256(quotes, slashes);
+        /* Signed: finds control characters and non-ASCII at once. */
+        if (!(MASK(_mm256_or_si256(ends, _mm256_cmpgt_epi8(blank, v))) | high_before | in_escape))
+            continue;
+        uint32_t stops =
+            MASK(_mm256_or_si256(ends, _mm256_cmpeq_epi8(_mm256_min_epu8(v, control), v)));
+        uint32_t high = MASK(v), faults = 0;
+        if (high | high_before) {
+            faults = ~MASK(_mm256_cmpeq_epi8(utf8_faults(v, before), _mm256_setzero_si256()));
+            before = v;
+            high_before = high != 0;
+            if (MASK(_mm256_cmpeq_epi8(_mm256_max_epu8(v, wide), v)))
+                *seen |= JSON_SEEN_WIDE;
+        }
+        bool entered_in_escape = in_escape;
+        if (in_escape) {
+            if (!is_letter_escape(*p))
+                return p - 1;
+            stops &= ~1u;
+            in_escape = false;
+        }
+        while (stops) {
+            unsigned at = (unsigned)__builtin_ctz(stops);
+            /* A fault counts up to the first stop: a cut sequence shows at the stop itself. */
+            if (faults & ((2u << at) - 1))
+                return step_back(from, p, entered_in_escape);
+            if (p[at] != '\\')
+                return p + at;
+            if (at < 31 && !is_letter_escape(p[at + 1]))
+                return p + at;
+            *seen |= JSON_SEEN_ESCAPE;
+            in_escape = at == 31;
+            stops &= ~(3u << at);
+        }
+        if (faults)
+            return step_back(from, p, entered_in_escape);
+    }
+    return step_back(from, p, in_escape);
+}
+
 static bool has_avx2(void)
 {
     return __builtin_cpu_supports("avx2");
@@ -213,6 +289,15 @@ const char *json_scan_long(const char *p, const char *end)
 #else
     return scan_bytes(p, end);
 #endif
+}
+
+const char *json_skip(const char *p, const char *end, unsigned *seen)
+{
+#if defined(__x86_64__)
+    if (has_avx2())
+        return skip_avx2(p, end, seen);
+#endif
+    return p;
 }
 
 bool json_scan_by(enum json_scan_way way, const char *p, const char *end, const char **out)

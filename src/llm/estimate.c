@@ -120,6 +120,8 @@ void estimate_add_string(struct estimate *e, const struct json_doc *d, uint32_t 
         return;
     if (d->e[i].flags & JSON_UNICODE)
         add_escaped(e, inside(d, i));
+    else if (d->e[i].flags & JSON_NARROW)
+        e->bytes += inside(d, i).n;
     else /* \n and its like count for two bytes: that is near enough */
         estimate_add_text(e, inside(d, i));
 }

@@ -56,8 +56,38 @@ static size_t expected(const char *p, size_t n)
     return i;
 }
 
+/* Where json_skip may stop, told unit by unit: it must stop at the end of one, not past the first
+ * thing that is neither a character nor an escape of one letter, and tell what it came past. */
+static void check_skip(const char *p, size_t n)
+{
+    unsigned seen = 0, want = 0;
+    size_t got = (size_t)(json_skip(p, p + n, &seen) - p), i = 0;
+    while (i < got) {
+        size_t len = sequence((const unsigned char *)p + i, n - i);
+        if (p[i] == '\\') {
+            assert_true(i + 1 < n && strchr("\"\\/bfnrt", p[i + 1]) && p[i + 1]);
+            want |= JSON_SEEN_ESCAPE;
+            len = 2;
+        }
+        assert_true(len && p[i] != '"' && (unsigned char)p[i] >= 0x20);
+        if (len > 2)
+            want |= JSON_SEEN_WIDE;
+        i += len;
+    }
+    assert_int_equal(i, got);
+    /* What lies in the block in which it stopped may count as well. */
+    assert_int_equal(want & ~seen, 0);
+    if (got + 64 > n || seen == want)
+        return;
+    size_t more = got;
+    while (more < got + 64 && p[more] != '\\' && (unsigned char)p[more] < 0xe0)
+        more++;
+    assert_true(more < got + 64);
+}
+
 static void check(const char *p, size_t n)
 {
+    check_skip(p, n);
     size_t want = expected(p, n);
     const char *got;
     for (int way = 0; way < JSON_SCAN_WAYS; way++)
@@ -168,6 +198,32 @@ static void agrees_on_random_bytes(void **state)
     }
 }
 
+static void skips_what_is_plain_as_far_as_blocks_go(void **state)
+{
+    static const char *const units[] = {"a",    "bc",       "\\n",          "\\\"",
+                                        "\\\\", "\xc3\xa9", "\xe4\xbd\xa0", "\xf0\x9f\x98\x80"};
+    unsigned seen = 0;
+    const char *got;
+    if (!json_scan_by(JSON_SCAN_AVX2, "", "", &got))
+        skip();
+    rng_seed(12);
+    for (int round = 0; round < 20000; round++) {
+        size_t n = 0, kinds = 1 + rng_below(8), want = rng_below(300);
+        char text[400];
+        while (n < want) {
+            const char *u = units[rng_below(kinds)];
+            memcpy(text + n, u, strlen(u));
+            n += strlen(u);
+        }
+        memcpy(text + n, "\"", 1);
+        char *p = edge - n - 1;
+        memcpy(p, text, n + 1);
+        check_skip(p, n + 1);
+        got = json_skip(p, edge, &seen);
+        assert_true(got - p == (ptrdiff_t)n || edge - got < 32 + 4);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +231,7 @@ int main(void)
         cmocka_unit_test(checks_utf8_in_each_place),
         cmocka_unit_test(checks_all_pairs),
         cmocka_unit_test(agrees_on_random_bytes),
+        cmocka_unit_test(skips_what_is_plain_as_far_as_blocks_go),
     };
     return cmocka_run_group_tests_name("json_scan", tests, make_edge, NULL);
 }
