@@ -15,6 +15,9 @@
 #define PIPELINE_MAX  16384
 #define LINGERING_MAX 256
 #define READS_A_TURN  16
+/* Of a message that begins: what follows of a longer body is read to where it belongs, and need not
+ * be copied there. A request up to this long takes one read. */
+#define FIRST_READ 16384
 
 static struct http_conn *of_tcp(struct tcp *t)
 {
@@ -494,7 +497,7 @@ static void head_bytes(struct http_conn *c, char *text, size_t n)
 static bool take_bytes(struct http_conn *c)
 {
     char *to = scratch_read();
-    size_t cap = SCRATCH_BYTES, n;
+    size_t cap = c->state == HEAD ? FIRST_READ : SCRATCH_BYTES, n;
     bool direct = c->state == BODY && c->framing == HTTP_BODY_LENGTH;
     if (direct) {
         to = c->body + c->body_n;
@@ -520,6 +523,8 @@ static bool take_bytes(struct http_conn *c)
     } else if (c->state == SERVING || c->state == STREAMING) {
         pipelined(c, to, n);
     }
+    if (c->state == BODY && !direct && n == cap)
+        return true; /* the rest is most likely here already */
     return c->state != CLOSED && tcp_has_more(&c->tcp);
 }
 

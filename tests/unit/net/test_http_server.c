@@ -369,6 +369,37 @@ static void bounds_bodies(void **state)
     expect_closed();
 }
 
+/* Reads end anywhere in a message: at its end, just before, just behind, in what is pipelined. */
+static void takes_bodies_around_the_edge_of_a_read(void **state)
+{
+    static char text[120000];
+    for (size_t i = 0; i < sizeof big; i++)
+        big[i] = (char)('a' + i % 23);
+    static const size_t edges[] = {16384, 32768, 65536, 81920};
+    for (size_t e = 0; e < 4; e++)
+        for (int off = -2; off <= 2; off++)
+            for (int behind = 0; behind < 2; behind++) {
+                size_t whole = edges[e] + (size_t)off, head = 0;
+                for (int pass = 0; pass < 2; pass++) /* the head's length tells the body's */
+                    head = (size_t)sprintf(text, POST("", "%zu"), whole - head);
+                memcpy(text + head, big, whole - head);
+                size_t n = whole;
+                if (behind)
+                    n += (size_t)sprintf(text + n, GET("/now"));
+                peer.n = 0;
+                peer_send(&peer, text, n);
+                settle();
+                peer_read(&peer);
+                size_t told = (size_t)sprintf(text, OK("%zu", ""), whole - head);
+                assert_int_equal(peer.n, told + whole - head + (behind ? strlen(NOW_REPLY) : 0));
+                assert_memory_equal(peer.got + told, big, whole - head);
+                peer.n = 0;
+                events_log[0] = 0;
+            }
+    memset(big, 0, sizeof big);
+    expect_open();
+}
+
 /* ---- replies before the body ----------------------------------------------------------- */
 
 static void skips_a_body_that_is_here(void **state)
@@ -881,6 +912,7 @@ int main(void)
         T(says_continue_once_wanted),
         T(refuses_bad_bodies_once),
         T(bounds_bodies),
+        T(takes_bodies_around_the_edge_of_a_read),
         T(skips_a_body_that_is_here),
         T(closes_on_a_body_to_come),
         T(replies_while_the_body_comes),
