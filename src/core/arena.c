@@ -1,4 +1,6 @@
-/* arena: bump allocation in blocks of 1 KiB and up; large pieces get a block of their own.
+/* arena: bump allocation in blocks of 1 KiB and up; large pieces get a block of their own. Blocks
+ * of the usual sizes are kept for the thread's next arena, so that most requests ask the heap for
+ * nothing.
  * With -DARENA_DEBUG (sanitizer builds) each piece is a block of its own, so that an overrun is
  * seen by the sanitizer. */
 #include "core/arena.h"
@@ -8,13 +10,59 @@
 
 #include "core/alloc.h"
 
-#define FIRST_BLOCK 1000 /* with malloc's header just under 1 KiB */
-#define BLOCK_MAX   16384
+#define PIECE_MAX  4096 /* a larger piece has a block of its own */
+#define SPARES_MAX 16   /* kept of each size: 200 KiB a thread */
 
 struct arena_block {
     struct arena_block *next;
-    size_t bytes;
+    size_t bytes; /* behind this header */
 };
+
+/* With their headers; the first with malloc's own just under 1 KiB. */
+static const size_t sizes[] = {1000, 4096, 8192};
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+static __thread struct {
+    struct arena_block *first[SIZES];
+    unsigned n[SIZES];
+} spare;
+
+#ifndef ARENA_DEBUG
+/* Which of the usual sizes a block is; SIZES: none. */
+static unsigned size_of(const struct arena_block *b)
+{
+    unsigned i = 0;
+    while (i < SIZES && b->bytes + sizeof *b != sizes[i])
+        i++;
+    return i;
+}
+#endif
+
+static void block_free(struct arena_block *b)
+{
+    unsigned i = SIZES;
+#ifndef ARENA_DEBUG
+    i = size_of(b);
+#endif
+    if (i == SIZES || spare.n[i] == SPARES_MAX) {
+        mem_free(b);
+        return;
+    }
+    b->next = spare.first[i];
+    spare.first[i] = b;
+    spare.n[i]++;
+}
+
+void arena_release_spares(void)
+{
+    for (unsigned i = 0; i < SIZES; i++)
+        while (spare.first[i]) {
+            struct arena_block *b = spare.first[i];
+            spare.first[i] = b->next;
+            spare.n[i]--;
+            mem_free(b);
+        }
+}
 
 void arena_init(struct arena *a, size_t max_bytes)
 {
@@ -26,12 +74,13 @@ void arena_release(struct arena *a)
     struct arena_block *b = a->head;
     while (b) {
         struct arena_block *next = b->next;
-        mem_free(b);
+        block_free(b);
         b = next;
     }
     arena_init(a, a->max_bytes);
 }
 
+/* A block with room for exactly so many bytes. */
 static struct arena_block *block_new(struct arena *a, size_t bytes)
 {
     if (bytes > a->max_bytes || a->used_bytes > a->max_bytes - bytes) {
@@ -44,10 +93,36 @@ static struct arena_block *block_new(struct arena *a, size_t bytes)
         return NULL;
     }
     b->bytes = bytes;
+    return b;
+}
+
+#ifndef ARENA_DEBUG
+/* A block of a usual size, larger the more blocks the arena has. */
+static struct arena_block *block_usual(struct arena *a, size_t bytes)
+{
+    unsigned i = !a->head ? 0 : a->used_bytes < sizes[2] ? 1 : 2;
+    while (sizes[i] - sizeof(struct arena_block) < bytes)
+        i++;
+    size_t room = sizes[i] - sizeof(struct arena_block);
+    struct arena_block *b = spare.first[i];
+    if (room > a->max_bytes - a->used_bytes)
+        return block_new(a, bytes);
+    if (!b)
+        return block_new(a, room);
+    spare.first[i] = b->next;
+    spare.n[i]--;
+    return b;
+}
+#endif
+
+static void *take(struct arena *a, struct arena_block *b)
+{
+    if (!b)
+        return NULL;
     b->next = a->head;
     a->head = b;
-    a->used_bytes += bytes;
-    return b;
+    a->used_bytes += b->bytes;
+    return b + 1;
 }
 
 void *arena_alloc(struct arena *a, size_t bytes)
@@ -65,24 +140,16 @@ void *arena_alloc(struct arena *a, size_t bytes)
         a->at += bytes;
         return p;
     }
-    if (bytes < BLOCK_MAX / 4) {
-        size_t room = a->head ? (a->used_bytes * 2 < BLOCK_MAX ? a->used_bytes * 2 : BLOCK_MAX)
-                              : FIRST_BLOCK - sizeof(struct arena_block);
-        room &= ~(size_t)15;
-        if (room < bytes)
-            room = bytes;
-        if (room > a->max_bytes - a->used_bytes)
-            room = bytes;
-        struct arena_block *b = block_new(a, room);
-        if (!b)
-            return NULL;
-        a->at = (char *)(b + 1) + bytes;
-        a->end = (char *)(b + 1) + room;
-        return b + 1;
+    if (bytes <= PIECE_MAX) {
+        char *p = take(a, block_usual(a, bytes));
+        if (p) {
+            a->at = p + bytes;
+            a->end = p + a->head->bytes;
+        }
+        return p;
     }
 #endif
-    struct arena_block *b = block_new(a, bytes);
-    return b ? b + 1 : NULL;
+    return take(a, block_new(a, bytes));
 }
 
 void *arena_zalloc(struct arena *a, size_t bytes)

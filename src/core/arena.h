@@ -23,6 +23,8 @@ struct arena {
 void arena_init(struct arena *a, size_t max_bytes);
 /* Frees everything; the arena is empty and usable again, its latch open. */
 void arena_release(struct arena *a);
+/* At the end of the thread: frees the blocks that it keeps for its next arenas. */
+void arena_release_spares(void);
 /* Aligned to 16 bytes, not zeroed. NULL once latched. */
 void *arena_alloc(struct arena *a, size_t bytes) __attribute__((malloc, warn_unused_result));
 void *arena_zalloc(struct arena *a, size_t bytes) __attribute__((malloc, warn_unused_result));
