@@ -36,6 +36,7 @@ struct parser {
     struct json_entry *e;
     uint32_t n, cap, cap_max;
     uint32_t depth;
+    uint64_t objects; /* a bit for each open container, the innermost lowest: is it an object? */
     enum expect expect;
     enum err err;
     const char *why;                   /* with err: a sentence, */
@@ -96,7 +97,9 @@ static inline struct json_entry *push(struct parser *s, const char *at, enum jso
 
 static inline const char *skip_space(const char *p, const char *end)
 {
-    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+    /* Mostly there is none: one comparison says so. */
+    while (p < end && (unsigned char)*p <= ' ' &&
+           (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
         p++;
     return p;
 }
@@ -151,15 +154,16 @@ static const char *skip_escape(struct parser *s, const char *p)
     return p + 12;
 }
 
-static const char *string_end(struct parser *s, struct json_entry *e, const char *quote)
+static inline const char *string_end(const struct parser *s, struct json_entry *e,
+                                     const char *quote)
 {
     e->end = (uint32_t)(quote + 1 - s->base);
-    s->expect = e->flags & JSON_KEY ? COLON : AFTER;
     return quote + 1;
 }
 
-/* From inside the last entry's string to behind its closing quote, or to a place at which it can go
- * on, at stop or a little later. fresh: from the string's first byte. */
+/* From inside the last entry's string to behind its closing quote; or to a place at which it can go
+ * on, at stop or a little later, where s->expect becomes STRING. fresh: from the string's first
+ * byte. */
 static const char *string_rest(struct parser *s, const char *p, const char *stop, bool fresh)
 {
     struct json_entry *e = &s->e[s->n - 1];
@@ -175,7 +179,7 @@ static const char *string_rest(struct parser *s, const char *p, const char *stop
             return string_end(s, e, p);
         }
         if (p >= stop && stop < s->end)
-            return p;
+            break;
         p = json_scan(p, s->end);
         if (unlikely(p == s->end))
             return fail(s, p, "the text ends inside a string");
@@ -187,22 +191,25 @@ static const char *string_rest(struct parser *s, const char *p, const char *stop
                                             : "control character in a string");
         e->flags |= JSON_ESCAPED;
         p = skip_escape(s, p);
-        if (!p || p >= stop)
-            return p;
+        if (!p)
+            return NULL;
+        if (p >= stop)
+            break;
     }
+    s->expect = STRING;
+    return p;
 }
 
 static inline const char *string(struct parser *s, const char *p, const char *stop, unsigned flags)
 {
     struct json_entry *e = push(s, p, JSON_STRING, flags);
-    if (!e)
+    if (unlikely(!e))
         return NULL;
     const char *quote = json_scan_short(p + 1, s->end);
-    if (quote) {
+    if (likely(quote != NULL)) {
         e->flags |= JSON_NARROW;
         return string_end(s, e, quote);
     }
-    s->expect = STRING;
     return string_rest(s, p + 1, stop, true);
 }
 
@@ -248,7 +255,6 @@ static const char *number(struct parser *s, const char *p)
     if (!e)
         return NULL;
     e->end = (uint32_t)(p - s->base);
-    s->expect = AFTER;
     return p;
 }
 
@@ -261,7 +267,6 @@ static inline const char *word(struct parser *s, const char *p, struct str w, en
         return NULL;
     p += w.n;
     e->end = (uint32_t)(p - s->base);
-    s->expect = AFTER;
     return p;
 }
 
@@ -272,7 +277,7 @@ static const char *open_container(struct parser *s, const char *p, enum json_typ
     if (!push(s, p, type, 0))
         return NULL;
     s->open[++s->depth] = s->n - 1;
-    s->expect = type == JSON_OBJECT ? KEY_OR_CLOSE : VALUE_OR_CLOSE;
+    s->objects = s->objects << 1 | (type == JSON_OBJECT);
     return p + 1;
 }
 
@@ -281,19 +286,14 @@ static const char *close_container(struct parser *s, const char *p)
     struct json_entry *e = &s->e[s->open[s->depth--]];
     e->end = (uint32_t)(++p - s->base);
     e->next = s->n;
-    s->expect = AFTER;
+    s->objects >>= 1;
     return p;
 }
 
-static inline const char *value(struct parser *s, const char *p, const char *stop)
+/* A value that is neither a string nor a container. */
+static const char *plain_value(struct parser *s, const char *p)
 {
     switch (*p) {
-    case '"':
-        return string(s, p, stop, 0);
-    case '{':
-        return open_container(s, p, JSON_OBJECT);
-    case '[':
-        return open_container(s, p, JSON_ARRAY);
     case 't':
         return word(s, p, STR("true"), JSON_TRUE);
     case 'f':
@@ -308,83 +308,118 @@ static inline const char *value(struct parser *s, const char *p, const char *sto
     }
 }
 
-/* A value is complete and p at what follows it. */
-static inline const char *after_value(struct parser *s, const char *p)
-{
-    if (!s->depth)
-        return fail(s, p, "the JSON text goes on after its value");
-    bool object = s->e[s->open[s->depth]].type == JSON_OBJECT;
-    if (*p == ',') {
-        s->expect = object ? KEY : VALUE;
-        return p + 1;
-    }
-    if (*p == (object ? '}' : ']'))
-        return close_container(s, p);
-    return fail(s, p,
-                object ? "a comma or '}' is expected here" : "a comma or ']' is expected here");
-}
+/* To the next token, which is expected to be `what`; stops where stop comes first. */
+#define TO_NEXT(what)                                                                              \
+    do {                                                                                           \
+        p = skip_space(p, stop);                                                                   \
+        if (unlikely(p >= stop)) {                                                                 \
+            s->expect = what;                                                                      \
+            return p;                                                                              \
+        }                                                                                          \
+    } while (0)
 
-/* A member's name at p and, where nothing lies between them, its colon and value: one turn of the
- * loop in place of three. */
-static inline const char *member(struct parser *s, const char *p, const char *stop)
-{
-    if (*p != '"')
-        return fail(s, p, "a member's name is expected here");
-    p = string(s, p, stop, JSON_KEY);
-    if (!p || s->expect != COLON || p >= stop || *p != ':')
-        return p;
-    s->expect = VALUE;
-    p = skip_space(p + 1, stop);
-    return p < stop ? value(s, p, stop) : p;
-}
-
-/* At least one token at p. */
-static inline const char *token(struct parser *s, const char *p, const char *stop)
+/* From p, where s->expect is due, to stop or a little later. NULL: the text is wrong. The order of
+ * JSON's tokens is the order of the labels. */
+static const char *tokens(struct parser *s, const char *p, const char *stop)
 {
     switch (s->expect) {
-    case STRING:
-        return string_rest(s, p, stop, false);
-    case AFTER:
-        return after_value(s, p);
-    case COLON:
-        if (*p != ':')
-            return fail(s, p, "a colon is expected here");
-        s->expect = VALUE;
-        return p + 1;
-    case KEY_OR_CLOSE:
-        if (*p == '}')
-            return close_container(s, p);
-        /* fall through */
-    case KEY:
-        return member(s, p, stop);
-    case VALUE_OR_CLOSE:
-        if (*p == ']')
-            return close_container(s, p);
-        /* fall through */
     case VALUE:
+        goto value;
+    case VALUE_OR_CLOSE:
+        goto value_or_close;
+    case KEY:
+        goto key;
+    case KEY_OR_CLOSE:
+        goto key_or_close;
+    case COLON:
+        goto colon;
+    case STRING:
+        s->expect = VALUE;
+        p = string_rest(s, p, stop, false);
+        if (!p || s->expect == STRING)
+            return p;
+        if (s->e[s->n - 1].flags & JSON_KEY)
+            goto colon;
+        break;
+    case AFTER:
         break;
     }
-    return value(s, p, stop);
+after:
+    TO_NEXT(AFTER);
+    if (unlikely(!s->depth))
+        return fail(s, p, "the JSON text goes on after its value");
+    if (*p == ',') {
+        p++;
+        if (s->objects & 1)
+            goto key;
+        goto value;
+    }
+    if (*p != (s->objects & 1 ? '}' : ']'))
+        return fail(s, p,
+                    s->objects & 1 ? "a comma or '}' is expected here"
+                                   : "a comma or ']' is expected here");
+    p = close_container(s, p);
+    goto after;
+key_or_close:
+    TO_NEXT(KEY_OR_CLOSE);
+    if (*p == '}') {
+        p = close_container(s, p);
+        goto after;
+    }
+key:
+    TO_NEXT(KEY);
+    if (unlikely(*p != '"'))
+        return fail(s, p, "a member's name is expected here");
+    p = string(s, p, stop, JSON_KEY);
+    if (unlikely(!p || s->expect == STRING))
+        return p;
+colon:
+    TO_NEXT(COLON);
+    if (unlikely(*p != ':'))
+        return fail(s, p, "a colon is expected here");
+    p++;
+    goto value;
+value_or_close:
+    TO_NEXT(VALUE_OR_CLOSE);
+    if (*p == ']') {
+        p = close_container(s, p);
+        goto after;
+    }
+value:
+    TO_NEXT(VALUE);
+    switch (*p) {
+    case '"':
+        p = string(s, p, stop, 0);
+        if (unlikely(!p || s->expect == STRING))
+            return p;
+        goto after;
+    case '{':
+        if (!(p = open_container(s, p, JSON_OBJECT)))
+            return NULL;
+        goto key_or_close;
+    case '[':
+        if (!(p = open_container(s, p, JSON_ARRAY)))
+            return NULL;
+        goto value_or_close;
+    default:
+        if (!(p = plain_value(s, p)))
+            return NULL;
+        goto after;
+    }
 }
 
 /* ERR_AGAIN when stop was reached before the end of the text. */
 static enum err run(struct parser *s, const char *stop)
 {
-    const char *p = s->p;
-    while (p) {
-        if (s->expect != STRING)
-            p = skip_space(p, stop);
-        if (unlikely(p >= stop)) {
-            s->p = p;
-            if (p < s->end)
-                return ERR_AGAIN;
-            if (s->expect == AFTER && s->depth == 0)
-                return ERR_OK;
-            fail(s, p, s->n ? "the JSON text ends too early" : "the JSON text is empty");
-            break;
-        }
-        p = token(s, p, stop);
-    }
+    const char *p = tokens(s, s->p, stop);
+    if (!p)
+        return s->err;
+    s->p = p;
+    if (p < s->end)
+        return ERR_AGAIN;
+    if (s->expect == AFTER && s->depth == 0)
+        return ERR_OK;
+    fail(s, p, s->n ? "the JSON text ends too early" : "the JSON text is empty");
     return s->err;
 }
 
@@ -392,6 +427,7 @@ static enum err start(struct parser *s, struct str text)
 {
     s->base = s->p = text.p ? text.p : "";
     s->n = s->depth = 0;
+    s->objects = 0;
     s->expect = VALUE;
     s->err = ERR_OK;
     if (text.n >= UINT32_MAX) {
