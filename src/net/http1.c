@@ -127,23 +127,64 @@ static bool all_in(struct str s, uint8_t cls)
     return (all & cls) != 0;
 }
 
+#define EACH_BYTE(c) (0x0101010101010101u * (c))
+
+/* The class VALUE is all but control characters, and TAB: eight bytes at a time for what has none
+ * of them. */
+static bool is_value(struct str s)
+{
+    size_t i = 0;
+    for (; i + 8 <= s.n; i += 8) {
+        uint64_t w, del;
+        memcpy(&w, s.p + i, 8);
+        del = w ^ EACH_BYTE(0x7f);
+        if ((((w - EACH_BYTE(0x20)) & ~w) | ((del - EACH_BYTE(1)) & ~del)) & EACH_BYTE(0x80))
+            break;
+    }
+    return i == s.n || all_in(str_from(s, i), VALUE);
+}
+
+/* Indices into known_names by length, so that few are compared. */
+static uint32_t known_by_length[32];
+
+__attribute__((constructor)) static void sort_known_names(void)
+{
+    _Static_assert(HTTP_KNOWN_COUNT <= 32, "a bit each");
+    for (unsigned k = 0; k < HTTP_KNOWN_COUNT; k++)
+        known_by_length[known_names[k].n % 32] |= 1u << k;
+}
+
+/* Of a token, and a known name of letters and '-': there bit 5 is all the difference of case. */
+static bool is_known(struct str name, struct str known)
+{
+    size_t i = 0;
+    if (name.n != known.n)
+        return false;
+    while (i < name.n && (name.p[i] | 0x20) == known.p[i])
+        i++;
+    return i == name.n;
+}
+
 static void note_known(struct http_head *h, struct str name)
 {
-    for (int k = 0; k < HTTP_KNOWN_COUNT; k++)
-        if (known_names[k].n == name.n && str_lower(name.p[0]) == known_names[k].p[0] &&
-            str_ieq(known_names[k], name)) {
-            if (!h->known[k])
-                h->known[k] = (uint8_t)h->n;
-            else if (k == HTTP_HOST)
-                h->host_twice = true;
-            return;
-        }
+    for (uint32_t rest = known_by_length[name.n % 32]; rest; rest &= rest - 1) {
+        unsigned k = (unsigned)__builtin_ctz(rest);
+        if (!is_known(name, known_names[k]))
+            continue;
+        h->framings += k == HTTP_CONTENT_LENGTH || k == HTTP_TRANSFER_ENCODING;
+        if (!h->known[k])
+            h->known[k] = (uint8_t)h->n;
+        else if (k == HTTP_HOST)
+            h->host_twice = true;
+        return;
+    }
 }
 
 static enum err parse_fields(struct http_head *h, struct str s, struct err_info *info)
 {
     h->n = 0;
     h->host_twice = false;
+    h->framings = 0;
     memset(h->known, 0, sizeof h->known);
     while (s.n > 2) { /* the last CRLF is the empty line */
         const char *cr = memchr(s.p, '\r', s.n);
@@ -151,12 +192,13 @@ static enum err parse_fields(struct http_head *h, struct str s, struct err_info 
             return err_set(info, ERR_BAD_REQUEST, "a CR stands alone in the header");
         struct str line = str_make(s.p, (size_t)(cr - s.p));
         s = str_from(s, line.n + 2);
-        ptrdiff_t colon = str_chr(line, ':');
-        struct str name = str_make(line.p, colon < 0 ? 0 : (size_t)colon);
-        if (!name.n || !all_in(name, TOKEN))
+        struct str name = str_make(line.p, 0);
+        while (http_is_token(line.p[name.n])) /* the CR is none */
+            name.n++;
+        if (!name.n || line.p[name.n] != ':')
             return err_set(info, ERR_BAD_REQUEST, "header line %u is malformed", h->n + 1);
-        struct str value = str_trim(str_from(line, (size_t)colon + 1));
-        if (!all_in(value, VALUE))
+        struct str value = str_trim(str_from(line, name.n + 1));
+        if (!is_value(value))
             return err_set(info, ERR_BAD_REQUEST, "a control character in header field %.*s",
                            STR_FMT(str_make(name.p, name.n < 64 ? name.n : 64)));
         if (h->n == HTTP_FIELDS_MAX)
@@ -200,21 +242,15 @@ static enum err parse_framing(struct http_head *h, struct err_info *info)
 {
     h->framing = HTTP_BODY_NONE;
     h->length = 0;
-    unsigned lengths = 0, codings = 0;
-    if (http_has(h, HTTP_CONTENT_LENGTH) || http_has(h, HTTP_TRANSFER_ENCODING))
-        for (unsigned i = 0; i < h->n; i++) {
-            lengths += is_field(&h->f[i], HTTP_CONTENT_LENGTH);
-            codings += is_field(&h->f[i], HTTP_TRANSFER_ENCODING);
-        }
-    if (lengths + codings > 1)
+    if (h->framings > 1)
         return err_set(
             info, ERR_BAD_REQUEST,
             "the message's length is given more than once (Content-Length, Transfer-Encoding)");
-    if (codings) {
+    if (http_has(h, HTTP_TRANSFER_ENCODING)) {
         if (h->minor == 0 || !str_ieq(http_get(h, HTTP_TRANSFER_ENCODING), STR("chunked")))
             return err_set(info, ERR_BAD_REQUEST, "Transfer-Encoding other than chunked");
         h->framing = HTTP_BODY_CHUNKED;
-    } else if (lengths) {
+    } else if (http_has(h, HTTP_CONTENT_LENGTH)) {
         if (!str_u64(http_get(h, HTTP_CONTENT_LENGTH), INT64_MAX, &h->length))
             return err_set(info, ERR_BAD_REQUEST, "Content-Length is not a number");
         h->framing = h->length ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;

@@ -53,6 +53,7 @@ struct http_head {
     enum http_framing framing;
     uint64_t length;
     bool keep_alive, expect_continue, host_twice;
+    uint8_t framings; /* fields that tell a length: Content-Length, Transfer-Encoding */
     unsigned n;
     uint8_t known[HTTP_KNOWN_COUNT]; /* index + 1 of the first of each, 0: absent */
     struct http_field f[HTTP_FIELDS_MAX];
