@@ -15,6 +15,8 @@
 #include "core/rng.h"
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+static const bool in_alphabet[256] = {
+    ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['0' ... '9'] = true, ['-'] = true, ['_'] = true};
 static const char prefix[] = "lyss_";
 enum { PREFIX = sizeof prefix - 1, BODY = 43, CHECKSUM = 6 };
 
@@ -53,12 +55,8 @@ bool apikey_form_ok(struct str key)
     unsigned char differs = 0;
     for (int i = 0; i < CHECKSUM; i++)
         differs |= (unsigned char)(want[i] ^ key.p[PREFIX + BODY + i]);
-    for (int i = PREFIX; i < PREFIX + BODY; i++) {
-        char c = key.p[i];
-        bool in = (c >= 'A' && c <= 'Z') | (c >= 'a' && c <= 'z') | (c >= '0' && c <= '9') |
-                  (c == '-') | (c == '_');
-        differs |= !in;
-    }
+    for (int i = PREFIX; i < PREFIX + BODY; i++)
+        differs |= !in_alphabet[(uint8_t)key.p[i]];
     return differs == 0;
 }
 
