@@ -132,6 +132,26 @@ def latency(run, plan):
     yield row("added p50 at 5 000 req/s, one core", "µs", medians(found), "haproxy", 1.00, None, ratio_of(found, ["haproxy"]))
 
 
+def pick(run, plan):
+    """Choosing among 50 channels, by pick_bench, beside a whole request at HAProxy."""
+    build = os.path.dirname(run.lyss)
+    if "lyss" not in plan.names or "haproxy" not in plan.names:
+        return
+    subprocess.run(["ninja", "-C", build, "tests/pick_bench"], check=True, stdout=subprocess.DEVNULL)
+    found = []
+    for _ in range(plan.rounds):
+        haproxy = cost(run, plan, "haproxy", "requests", "closed", conns=64)[0]
+        done = subprocess.run([f"{build}/tests/pick_bench", "50", "0.3"], check=True, capture_output=True, text=True, timeout=60,
+                              preexec_fn=lambda: os.sched_setaffinity(0, {PROXY_CORE}))
+        took = {name: (float(alone) / 1000, float(whole) / 1000) for name, alone, whole in map(str.split, done.stdout.splitlines())}
+        found.append((haproxy, took))
+    for name in found[0][1]:
+        alone, choice = (statistics.median(f[1][name][i] for f in found) for i in (0, 1))
+        ratio = statistics.median(f[1][name][0] / f[0] for f in found)
+        yield row(f"CPU to pick among 50 channels, {name}", "µs", {"haproxy": found[0][0], "lyss": alone}, "a request at haproxy", 0.05, None,
+                  ratio, note=f"{choice:.2f} µs with the filter")
+
+
 def translated(run, plan):
     """What it costs to be another wire's caller: OpenAI's dialect on Anthropic's wire, by the same on its own."""
     shape = ".chunks=50.size=250"
@@ -298,5 +318,5 @@ def whole(run, plan):
                   limit=0, note=f"other errors {rest}" if rest else f"{lost} faults")
 
 
-MEASURES = dict(request=request, chunk=chunk, burst=burst, large=large, translated=translated, latency=latency, hold=hold, tls=tls,
+MEASURES = dict(request=request, chunk=chunk, burst=burst, large=large, pick=pick, translated=translated, latency=latency, hold=hold, tls=tls,
                 tls_hold=tls_hold, handshakes=handshakes, slow=slow, cancel=cancel, garbage=garbage, json=json_reader)
