@@ -261,12 +261,12 @@ static void begin(struct request *r, const struct choice *c, uint32_t wait_ms)
     if (r->upstream_model)
         str_copy(r->upstream_model, c->upstream.n + 1, c->upstream);
     r->pass.name = r->upstream_model ? r->upstream_model : "";
-    r->attempt_ns = clock_mono_ns();
-    if (wait_ms)
-        deadline_set(r->worker->loop, &r->deadline, loop_now_ms(r->worker->loop) + wait_ms,
-                     on_wake);
-    else
+    if (!wait_ms) {
         go(r);
+        return;
+    }
+    r->attempt_ns = clock_mono_ns();
+    deadline_set(r->worker->loop, &r->deadline, loop_now_ms(r->worker->loop) + wait_ms, on_wake);
 }
 
 void attempt_begin(struct request *r, const struct choice *c)

@@ -174,7 +174,7 @@ void relay_commit(struct request *r)
 {
     hedge_won(r);
     r->phase = PHASE_RELAY;
-    r->first_content_ns = clock_mono_ns();
+    r->first_content_ns = request_now_ns(r, r->head_ns);
     if (r->channel->min_tps && r->stream && op_row(r->op)->generates)
         watch_pace(r);
     settle_first(r);

@@ -225,6 +225,16 @@ static void put_bill(const struct request *r, struct ledger_settled *s)
     s->price_id = b.price_id;
 }
 
+/* The last moment that was noted. */
+static uint64_t latest_ns(const struct request *r)
+{
+    const uint64_t noted[] = {r->attempt_ns, r->head_ns, r->first_content_ns};
+    uint64_t latest = r->started_ns;
+    for (size_t i = 0; i < 3; i++)
+        latest = noted[i] > latest ? noted[i] : latest;
+    return latest;
+}
+
 void request_settle(struct request *r, enum ledger_state state, int status, enum err e)
 {
     assert(r->admitted && !r->settled);
@@ -236,14 +246,15 @@ void request_settle(struct request *r, enum ledger_state state, int status, enum
         status = r->head_sent ? 200 : 0;
         e = ERR_CLIENT_GONE;
     }
+    uint64_t took_ns = request_now_ns(r, latest_ns(r)) - r->started_ns;
     struct ledger_settled s = {
         .state = (uint8_t)state,
         .attempts = r->attempts,
         .status = status,
         .err = (uint16_t)e,
-        .ended_ms = clock_wall_ms(),
+        .ended_ms = r->started_wall_ms + (int64_t)(took_ns / 1000000),
         .ttft_us = ttft_us(r),
-        .total_us = (int64_t)(clock_mono_ns() - r->started_ns) / 1000,
+        .total_us = (int64_t)(took_ns / 1000),
         .overhead_us = r->overhead_us,
         .channel_id = r->channel ? r->channel->id : 0,
         .credential_id = r->credential_id,
