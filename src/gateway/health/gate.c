@@ -21,7 +21,21 @@ void gate_init(struct channel_gate *g, uint64_t now_ms)
 
 uint64_t gate_model(struct str upstream_model)
 {
-    return hash_str(upstream_model) | 1;
+    /* Candidates of a route mostly have one name for the model: then it is hashed once. */
+    static __thread struct {
+        char name[64];
+        size_t n;
+        uint64_t model;
+    } last;
+    if (last.model && last.n == upstream_model.n && !memcmp(last.name, upstream_model.p, last.n))
+        return last.model;
+    uint64_t model = hash_str(upstream_model) | 1;
+    if (upstream_model.n && upstream_model.n <= sizeof last.name) {
+        memcpy(last.name, upstream_model.p, upstream_model.n);
+        last.n = upstream_model.n;
+        last.model = model;
+    }
+    return model;
 }
 
 /* ---- cells of models ------------------------------------------------------------------ */
