@@ -462,18 +462,16 @@ static enum step phase_resolve(struct request *r)
 {
     if (r->plan->passthrough)
         return STEP_NEXT;
-    struct worker *w = r->worker;
     struct err_info info;
-    struct route route;
-    struct candidate scratch[CANDIDATES_MAX];
     err_info_init(&info);
-    const struct api_key *k = snapshot_key(w->snapshot, r->plan->key_digest);
+    const struct resolved *to = resolve(r);
+    const struct api_key *k = to->key;
     if (!k)
         return refused(r, ERR_UNAUTHORIZED, &info); /* revoked while the body came in */
     str_copy(info.field, sizeof info.field, STR("model"));
     char name[128], models[320];
     str_copy(name, sizeof name, r->plan->model);
-    if (!snapshot_route(k->tenant, r->plan->model, &route, scratch)) {
+    if (!to->found) {
         list_models(k, models, sizeof models);
         (void)!err_set(&info, ERR_MODEL_NOT_FOUND, "The model '%s' does not exist. %s%s", name,
                        models[0] ? "Available: " : "No model is configured.", models);

@@ -185,6 +185,7 @@ static void on_publish(struct message *m)
     struct publish *p = (struct publish *)m;
     snapshot_unref(&p->to->snapshot);
     p->to->snapshot = p->snapshot;
+    resolve_forget(p->to);
     mem_free(p);
 }
 
@@ -257,6 +258,7 @@ static void *worker_main(void *arg)
     mem_fail_listen();
     loop_run(w->loop);
     scratch_release();
+    arena_release_spares();
     log_thread_release();
     return NULL;
 }

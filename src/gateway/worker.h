@@ -10,6 +10,7 @@
 #include "core/map.h"
 #include "gateway/balance/affinity.h"
 #include "gateway/cells.h"
+#include "gateway/choose/resolve.h"
 #include "gateway/memory/idempotency_table.h"
 #include "gateway/drain.h"
 #include "gateway/metrics.h"
@@ -43,6 +44,7 @@ struct worker {
     struct demo *demo;         /* NULL: none */
     struct checker *checker;   /* worker 0's; else NULL */
     struct snapshot *snapshot; /* the newest given */
+    struct resolved resolved;  /* what was looked up in it last */
     struct journal_ring *ring;
     struct apikey_hasher hasher;
     struct map origins;          /* "https://host:port" → struct http_origin */

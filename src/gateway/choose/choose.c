@@ -139,16 +139,14 @@ bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons 
 {
     struct worker *w = r->worker;
     const struct request_plan *p = r->plan;
-    struct candidate scratch[CANDIDATES_MAX];
     struct tier tier;
-    struct route route;
     *why = (struct reasons){0};
-    const struct api_key *k = snapshot_key(w->snapshot, p->key_digest);
-    if (!k || p->tried_n == TRIED_MAX ||
-        !snapshot_route(k->tenant, r->plan->model, &route, scratch))
+    const struct resolved *to = resolve(r);
+    if (!to->found || p->tried_n == TRIED_MAX)
         return false;
+    const struct route *route = &to->route;
     struct eligible_ask ask = {
-        .key = k,
+        .key = to->key,
         .catalogue = w->gateway->catalogue,
         .op = r->op,
         .needs = p->body.needs,
@@ -162,10 +160,10 @@ bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons 
         .now_ms = loop_now_ms(w->loop),
     };
     for (int turn = 0; turn < TURNS_MAX; turn++) {
-        *why = (struct reasons){.n[REASON_INACTIVE] = route.inactive};
-        fill(r, &route, &ask, stay, &tier, why);
+        *why = (struct reasons){.n[REASON_INACTIVE] = route->inactive};
+        fill(r, route, &ask, stay, &tier, why);
         bool any = tier.n > 0;
-        if (any && take(r, &route, &ask, &tier, out, why))
+        if (any && take(r, route, &ask, &tier, out, why))
             return true;
         if (any)
             continue; /* its places went to others just now; the next look sees that */
@@ -182,21 +180,25 @@ bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons 
 bool choose_fallback(struct request *r, unsigned kinds)
 {
     struct request_plan *p = r->plan;
-    struct candidate scratch[CANDIDATES_MAX];
-    struct route route, to;
-    const struct api_key *k = snapshot_key(r->worker->snapshot, p->key_digest);
     unsigned kind = kinds & FAULT_CONTEXT ? FAULT_CONTEXT : kinds & FAULT_POLICY;
-    if (!kind || (p->fell_back & kind) || !k ||
-        !snapshot_route(k->tenant, r->plan->model, &route, scratch))
+    struct str before = p->model, name;
+    if (!kind || (p->fell_back & kind))
         return false;
-    struct str name = kind == FAULT_CONTEXT ? route.context_fallback : route.policy_fallback;
-    if (!name.n || !key_allows_model(k, name) || !snapshot_route(k->tenant, name, &to, scratch))
+    const struct resolved *to = resolve(r);
+    if (!to->found)
+        return false;
+    name = kind == FAULT_CONTEXT ? to->route.context_fallback : to->route.policy_fallback;
+    if (!name.n || !key_allows_model(to->key, name))
         return false;
     name = arena_dup(&r->arena, name);
     if (!name.n)
         return false;
+    p->model = name;
+    if (!resolve(r)->found) {
+        p->model = before;
+        return false;
+    }
     p->fell_back |= (uint8_t)kind;
     p->tried_n = 0;
-    r->plan->model = name;
     return true;
 }

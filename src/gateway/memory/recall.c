@@ -219,19 +219,14 @@ static bool wants_thoughts(const struct request *r, const struct candidate *c)
 
 /* Looks at the body no more than it must: only a history with calls can lack thoughts, and only
  * some models want them. */
-static bool may_lack(const struct request *r)
+static bool may_lack(struct request *r)
 {
-    const struct worker *w = r->worker;
-    struct candidate scratch[CANDIDATES_MAX];
-    struct route route;
     struct str call = r->op == OP_CHAT ? STR("\"tool_calls\"") : STR("\"function_call\"");
     if ((r->op != OP_CHAT && r->op != OP_RESPONSES) || !(r->plan->body.needs & NEED_TOOLS))
         return false;
-    const struct api_key *k = snapshot_key(w->snapshot, r->plan->key_digest);
-    if (!k || !snapshot_route(k->tenant, r->plan->model, &route, scratch))
-        return false;
-    for (unsigned i = 0; i < route.n && i < CANDIDATES_MAX; i++)
-        if (wants_thoughts(r, &route.candidates[i]))
+    const struct resolved *to = resolve(r);
+    for (unsigned i = 0; to->found && i < to->route.n && i < CANDIDATES_MAX; i++)
+        if (wants_thoughts(r, &to->route.candidates[i]))
             return str_find(r->plan->body.body, call) >= 0;
     return false;
 }
