@@ -223,25 +223,50 @@ static const char *step_back(const char *from, const char *p, bool in_escape)
     return in_escape ? p - 1 : char_start(from, p);
 }
 
+/* The few characters of a block that are not ASCII, one by one, which is less work than
+ * utf8_faults. Bits of high: their bytes. Returns the bit of the first that is wrong, 0: none; a
+ * character that reaches past the block is left to others: then *whole becomes false. */
+static uint32_t few_faults(const char *p, uint32_t high, bool *whole, unsigned *seen)
+{
+    while (high) {
+        unsigned at = (unsigned)__builtin_ctz(high);
+        if (at > 28) {
+            *whole = false;
+            return 0;
+        }
+        size_t n = json_utf8_len(p + at, p + 32);
+        if (!n)
+            return 1u << at;
+        if (n > 2)
+            *seen |= JSON_SEEN_WIDE;
+        high &= ~(((1u << n) - 1) << at);
+    }
+    return 0;
+}
+
+#define FEW 6 /* bytes of a block */
+
 AVX2 static const char *skip_avx2(const char *p, const char *end, unsigned *seen)
 {
     const __m256i quote = _mm256_set1_epi8('"'), slash = _mm256_set1_epi8('\\'),
-                  blank = _mm256_set1_epi8(0x20), control = _mm256_set1_epi8(0x1f),
-                  wide = _mm256_set1_epi8((char)0xe0);
+                  blank = _mm256_set1_epi8(0x20), wide = _mm256_set1_epi8((char)0xe0);
     const char *from = p;
     __m256i before = _mm256_setzero_si256();
     bool in_escape = false, high_before = false;
     for (; end - p >= 32; p += 32) {
         __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)p);
-        __m256i quotes = _mm256_cmpeq_epi8(v, quote), slashes = _mm256_cmpeq_epi8(v, slash);
-        __m256i ends = _mm256_or_si256(quotes, slashes);
+        __m256i ends = _mm256_or_si256(_mm256_cmpeq_epi8(v, quote), _mm256_cmpeq_epi8(v, slash));
         /* Signed: finds control characters and non-ASCII at once. */
-        if (!(MASK(_mm256_or_si256(ends, _mm256_cmpgt_epi8(blank, v))) | high_before | in_escape))
+        uint32_t odd = MASK(_mm256_or_si256(ends, _mm256_cmpgt_epi8(blank, v)));
+        if (!(odd | high_before | in_escape))
             continue;
-        uint32_t stops =
-            MASK(_mm256_or_si256(ends, _mm256_cmpeq_epi8(_mm256_min_epu8(v, control), v)));
-        uint32_t high = MASK(v), faults = 0;
-        if (high | high_before) {
+        uint32_t high = MASK(v), stops = odd & ~high, faults = 0;
+        bool by_char = !high_before && __builtin_popcount(high) <= FEW;
+        if (high && by_char)
+            faults = few_faults(p, high, &by_char, seen);
+        if ((high | high_before) && !by_char) {
+            if (!high_before)
+                before = _mm256_setzero_si256();
             faults = ~MASK(_mm256_cmpeq_epi8(utf8_faults(v, before), _mm256_setzero_si256()));
             before = v;
             high_before = high != 0;
