@@ -107,19 +107,13 @@ struct spent {
 };
 
 struct request {
-    struct request *next, **prev; /* the worker's */
+    /* What each event of a stream touches lies together: of thousands of streams little else would
+     * stay in a cache. */
     struct worker *worker;
     struct http_conn *conn; /* NULL once the caller has its answer, or is gone */
     struct http_call call;
     struct channel *channel;   /* ref, of the current attempt */
-    struct gate_pass pass;     /* what the current attempt holds there */
     struct request_plan *plan; /* NULL after the commit */
-    struct arena arena;
-    struct deadline deadline;
-    struct message step; /* next parsing step */
-    struct json_steps *steps;
-    struct gunzip *gunzip; /* for an answer that is compressed */
-    uint8_t id[16];
     uint8_t phase, op, dialect, attempts;
     uint8_t at;      /* of the pipeline's phases */
     uint8_t call_op; /* what the upstream is asked for */
@@ -127,33 +121,42 @@ struct request {
         call_live, orphan, force_stream, settled;
     uint8_t array; /* the caller's stream is a JSON array */
     struct array_form array_form;
-    uint8_t torn;       /* enum torn: inside an event that was too long to be held */
-    uint8_t torn_last;  /* … which is the stream's own end */
-    uint16_t usage_cap; /* room at usage_raw.p */
+    uint8_t torn;                    /* enum torn: inside an event that was too long to be held */
+    uint8_t torn_last;               /* … which is the stream's own end */
+    uint16_t usage_cap;              /* room at usage_raw.p */
+    struct gunzip *gunzip;           /* for an answer that is compressed */
+    struct translation *translation; /* of a stream that a codec reads */
+    struct idem *idem;               /* NULL: it has no Idempotency-Key */
+    struct pace *pace;               /* NULL: it may be as slow as it likes */
+    struct recall_notes *recall;     /* what of the answer is to be remembered; mostly NULL */
+    char *tail;                      /* unfinished event */
+    uint32_t tail_n, tail_cap;
+    uint64_t last_up_ms, last_down_ms, progress_ms; /* loop time */
+    uint32_t progress_tokens;
     int16_t upstream_status;
+    struct openai_stream tap;
+
+    struct request *next, **prev; /* the worker's */
+    struct gate_pass pass;        /* what the current attempt holds there */
+    struct arena arena;
+    struct deadline deadline;
+    struct message step; /* next parsing step */
+    struct json_steps *steps;
+    uint8_t id[16];
     uint32_t overhead_us;
     int64_t tenant_id, user_id, key_id, credential_id;
     int64_t started_wall_ms;
     uint64_t started_ns, attempt_ns, head_ns, first_content_ns; /* monotonic */
-    uint64_t last_up_ms, last_down_ms, progress_ms;             /* loop time */
     uint64_t orphan_until_ms; /* the end of an orphan's time, UINT64_MAX: none; loop time */
     uint64_t body_bytes;      /* counted against the memory budget */
-    uint32_t progress_tokens;
     uint32_t estimate_in, estimate_out;
     uint32_t ttft_ms, chunk_ms;
     char *upstream_model;                /* own copy, after the commit */
     struct caller_ids *ids;              /* NULL: the caller gave none */
     struct spent *spent;                 /* NULL: this is the first attempt */
     const struct catalogue_entry *entry; /* of the current attempt's model; NULL: no attempt yet */
-    struct openai_stream tap;
-    struct translation *translation; /* of a stream that a codec reads */
-    struct idem *idem;               /* NULL: it has no Idempotency-Key */
-    struct race *race;               /* with a second attempt; mostly NULL */
-    struct pace *pace;               /* NULL: it may be as slow as it likes */
-    struct recall_notes *recall;     /* what of the answer is to be remembered; mostly NULL */
-    char *tail;                      /* unfinished event */
-    uint32_t tail_n, tail_cap;
-    struct str usage_raw; /* in the arena */
+    struct race *race;                   /* with a second attempt; mostly NULL */
+    struct str usage_raw;                /* in the arena */
 };
 
 /* ---- pipeline.c: from the head to the first attempt ---- */

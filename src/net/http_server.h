@@ -55,14 +55,20 @@ struct http_server {
 };
 
 struct http_conn {
+    /* First what each piece of a stream touches. */
     struct tcp tcp;
+    uint8_t state, framing, minor;
+    bool keep_alive; /* behind a reply given now; false while a part of the body is still to come */
+    bool may_keep;   /* the same once the body is here */
+    bool discarding, chunked_out, expects_continue, next_pending;
+    struct http_server *server;
+    void *user;             /* the service's */
+    struct http_held *held; /* NULL: no end of a reply waits */
     struct message next_turn;
     struct deadline deadline;
     uint64_t due_ms; /* of the state that it is in; 0: none */
     uint64_t body_mark;
-    struct http_server *server;
     struct http_conn *next, **prev;
-    void *user;          /* the service's */
     struct arena *arena; /* the service's, for the body */
     char *in;            /* partial head, or bytes pipelined behind the request */
     uint32_t in_len, in_cap, scan;
@@ -70,11 +76,6 @@ struct http_conn {
     uint64_t body_n, body_cap;
     struct http_chunked chunked;
     struct addr peer;
-    uint8_t state, framing, minor;
-    bool keep_alive; /* behind a reply given now; false while a part of the body is still to come */
-    bool may_keep;   /* the same once the body is here */
-    bool discarding, chunked_out, expects_continue, next_pending;
-    struct http_held *held; /* NULL: no end of a reply waits */
 };
 
 /* Takes fd; on failure it is closed. */
