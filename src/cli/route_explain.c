@@ -40,6 +40,7 @@ struct explaining {
     struct json_doc doc; /* of it; nothing else is parsed while it is read */
     bool live;           /* the serving process has answered */
     char why_not[600];   /* it has not */
+    int64_t rev;         /* of the configuration that the database holds */
     struct str route, algorithm;
     int64_t route_id;
     uint32_t candidates;
@@ -92,11 +93,11 @@ static enum err take_query(struct explaining *x)
 
 /* ---- who answers ----------------------------------------------------------------------------- */
 
-static int64_t served_rev(struct explaining *x)
+/* INT64_MAX: unknown. */
+static int64_t served_rev(const struct explaining *x)
 {
     int64_t rev = INT64_MAX;
-    if (!json_parse(&x->doc, buf_view(&x->answer), NULL))
-        (void)!json_i64(&x->doc, json_get(&x->doc, json_root(&x->doc), STR("rev")), &rev);
+    (void)!json_i64(&x->doc, json_get(&x->doc, json_root(&x->doc), STR("rev")), &rev);
     return rev;
 }
 
@@ -105,17 +106,19 @@ static enum err ask_server(struct explaining *x, int *status, struct err_info *i
 {
     struct call *c = x->call;
     char dir[4096];
-    int64_t rev;
     struct buf query;
     const struct timespec pause = {.tv_nsec = LOOK_AGAIN_MS * 1000000L};
     str_copy(dir, sizeof dir, c->config.data_dir);
     buf_init(&query, QUERY_MAX);
     explain_query_put(&x->query, &query);
-    enum err e = buf_failed(&query) ? ERR_NOMEM : repo_meta_config_rev(c->ops.db, &rev, info);
+    enum err e = buf_failed(&query) ? ERR_NOMEM : repo_meta_config_rev(c->ops.db, &x->rev, info);
     for (int left_ms = CATCH_UP_MS; !e; left_ms -= LOOK_AGAIN_MS) {
         buf_reset(&x->answer);
         e = local_ask(dir, "/explain", buf_view(&query), status, &x->answer, info);
-        if (e || left_ms <= 0 || served_rev(x) >= rev)
+        if (!e && (json_parse(&x->doc, buf_view(&x->answer), NULL) ||
+                   (*status != 200 && *status != 400 && *status != 404)))
+            e = err_set(info, ERR_INTERNAL, "it answers with status %d", *status);
+        if (e || left_ms <= 0 || served_rev(x) >= x->rev)
             break;
         nanosleep(&pause, NULL);
     }
@@ -174,10 +177,10 @@ static enum err get_answer(struct explaining *x)
     else if (e)
         snprintf(x->why_not, sizeof x->why_not, "the server cannot be asked (%s)",
                  info.text[0] ? info.text : err_text(e));
-    e = x->live ? ERR_OK : from_configuration(x);
-    if (!e)
-        e = json_parse(&x->doc, buf_view(&x->answer), x->call->info);
-    return e || status == 200 || !x->live ? e : take_error(x, status);
+    if (x->live)
+        return status == 200 ? ERR_OK : take_error(x, status);
+    e = from_configuration(x);
+    return e ? e : json_parse(&x->doc, buf_view(&x->answer), x->call->info);
 }
 
 /* ---- what the answer leaves out -------------------------------------------------------------- */
@@ -253,8 +256,8 @@ static void put_json(struct explaining *x)
     json_field_bool(&w, "live", x->live);
     if (!x->live)
         json_field_string(&w, "not_live_because", str_c(x->why_not));
-    json_key(&w, STR("rev"));
-    json_put_raw(&w, json_raw(d, json_get(d, json_root(d), STR("rev"))));
+    json_field_i64(&w, "rev", served_rev(x));
+    json_field_i64(&w, "config_rev", x->rev);
     json_key(&w, STR("candidates"));
     json_open_array(&w);
     for (uint32_t i = json_child(d, x->candidates); i != JSON_NONE;
@@ -276,15 +279,20 @@ static void put_json(struct explaining *x)
 static void put_note(struct explaining *x)
 {
     struct buf *out = &x->call->out;
-    struct str rev = json_raw(&x->doc, json_get(&x->doc, json_root(&x->doc), STR("rev")));
-    if (x->live)
-        buf_printf(out, "\nLive: the word of the server that runs, at revision %.*s.\n",
-                   STR_FMT(rev));
-    else
+    int64_t rev = served_rev(x);
+    if (!x->live)
         buf_printf(out,
                    "\nNot live: %s. Breakers, cooling, caps and upstream limits are not known "
                    "here.\n",
                    x->why_not);
+    else
+        buf_printf(out, "\nLive: the word of the server that runs, at revision %lld.\n",
+                   (long long)rev);
+    if (rev < x->rev)
+        buf_printf(out,
+                   "It has not taken up revision %lld of the configuration; its log says why "
+                   "(config.refused).\n",
+                   (long long)x->rev);
 }
 
 static void put_table(struct explaining *x)

@@ -130,6 +130,21 @@ def test_what_was_just_written_is_served_before_it_is_explained(own, up, name):
     assert explain(own, "demo")[1]["demo"]["reason"] == "eligible"       # only the process has it
 
 
+def test_a_server_that_does_not_take_the_configuration_up(fresh, up, tmp_path):
+    """It says at which revision it is; the command waits a moment for the newest, not for ever."""
+    ca = tmp_path / "ca.pem"
+    ca.write_text("no certificate")
+    l = fresh(env={"LYSS_UPSTREAM_CA_FILE": str(ca)})
+    l.channel("one", up.url, "m-*")
+    doc, _ = explain(l, "m-x")
+    assert doc["live"] and doc["rev"] == doc["config_rev"]
+    l.channel("two", "https://127.0.0.1:1/v1", "m-*")
+    wait(lambda: events(l, "config.refused"), slack(5), "it to be refused")
+    doc, got = explain(l, "m-x")
+    assert doc["live"] and doc["rev"] < doc["config_rev"] and got["one"]["eligible"]
+    assert "has not taken up revision" in explain_text(l, "m-x")
+
+
 def test_errors_are_the_servers(own, up):
     d = ("--data", own.data)
     p = own.cli("route", "explain", "nobody", *d, check=False)
@@ -177,6 +192,13 @@ def test_a_second_server_leaves_the_socket_alone(own, up, name):
     assert os.stat(sock(own)).st_ino == before and explain(own, "m-x")[0]["live"]
 
 
+def answer_one(s, said):
+    c, _ = s.accept()
+    with contextlib.closing(c):
+        c.recv(65536)
+        c.sendall(said)
+
+
 def test_a_server_that_says_nothing(fresh, up):
     """Another listener behind that name: a command waits for it a moment and goes on without."""
     l = fresh()
@@ -187,8 +209,18 @@ def test_a_server_that_says_nothing(fresh, up):
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as s:
         s.bind(sock(l))
         s.listen()
+        s.settimeout(slack(10))
         doc, got = explain(l, "m-x")
         assert not doc["live"] and "no answer within" in doc["not_live_because"] and got["one"]["eligible"]
+        s.accept()[0].close()                           # that one's, in vain
+        for said in (b"", b"hello\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+                     b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\n{}"):
+            t = threading.Thread(target=answer_one, args=(s, said))
+            t.start()
+            doc, got = explain(l, "m-x")
+            t.join(slack(5))
+            why = doc["not_live_because"]
+            assert not doc["live"] and "cannot be asked" in why and "no answer within" not in why and got["one"]["eligible"], (said, why)
     os.unlink(sock(l))
     l.start()
 
