@@ -24,6 +24,7 @@ static void put_json(struct output *o, int64_t credential_id, const struct probe
     json_open_object(w);
     json_field_i64(w, "credential", credential_id);
     json_field_string(w, "result", str_c(probe_key(r->kind)));
+    json_field_string(w, "failure", str_c(probe_failure(r->kind)));
     json_field_string(w, "text", str_c(probe_what(r->kind)));
     json_field_string(w, "mend", str_c(probe_mend(r->kind)));
     json_field_string(w, "upstream_says", str_c(good ? "" : r->fault.message));

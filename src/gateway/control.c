@@ -19,6 +19,7 @@
 #include "core/log.h"
 #include "gateway/catalogues.h"
 #include "gateway/demo/demo.h"
+#include "gateway/local/local_server.h"
 #include "gateway/snapshot_build.h"
 #include "store/datadir.h"
 #include "store/repo_price.h"
@@ -294,6 +295,8 @@ static enum err start_workers(struct control *c, struct err_info *info)
     }
     if (!e && !(g->workers[0]->checker = checker_new(g->workers[0])))
         e = ERR_NOMEM;
+    if (!e)
+        g->workers[0]->local = local_server_new(g->workers[0], c->data_dir);
     for (unsigned i = 0; i < g->settings.workers && !e; i++)
         e = worker_start(g->workers[i], fds[i], info);
     return e;

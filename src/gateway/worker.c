@@ -11,6 +11,7 @@
 #include "gateway/demo/demo.h"
 #include "gateway/hedge.h"
 #include "gateway/hold.h"
+#include "gateway/local/local_server.h"
 #include "gateway/memory/idempotency.h"
 #include "gateway/memory/recall.h"
 #include "gateway/request.h"
@@ -374,6 +375,8 @@ static void on_stop(struct message *m)
     w->stopping = true;
     tcp_listener_close(&w->listener);
     http_server_close_unserved(&w->server);
+    if (w->local)
+        local_server_stop(w->local);
     end_requests(w);
     w->stop_by_ms = loop_now_ms(w->loop) + w->settings.stop_ms;
     deadline_set(w->loop, &w->stop_deadline, loop_now_ms(w->loop) + STOP_LOOK_MS, on_stop_look);
@@ -383,6 +386,7 @@ static void on_stop(struct message *m)
 static void worker_close(struct worker *w)
 {
     http_server_release(&w->server);
+    local_server_free(&w->local);
     if (w->demo)
         demo_close(&w->demo);
     loop_free(&w->loop);

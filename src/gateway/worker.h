@@ -25,6 +25,7 @@
 struct demo;
 struct gateway;
 struct hedge_share;
+struct local_server;
 struct request;
 
 struct worker {
@@ -41,10 +42,11 @@ struct worker {
     struct http_server server;
     struct http_client client;
     struct dns *dns;
-    struct demo *demo;         /* NULL: none */
-    struct checker *checker;   /* worker 0's; else NULL */
-    struct snapshot *snapshot; /* the newest given */
-    struct resolved resolved;  /* what was looked up in it last */
+    struct demo *demo;          /* NULL: none */
+    struct checker *checker;    /* worker 0's; else NULL */
+    struct local_server *local; /* worker 0's, may be NULL even so */
+    struct snapshot *snapshot;  /* the newest given */
+    struct resolved resolved;   /* what was looked up in it last */
     struct journal_ring *ring;
     struct apikey_hasher hasher;
     struct map origins;          /* "https://host:port" → struct http_origin */

@@ -10,10 +10,13 @@
 #include "core/json_read.h"
 
 enum {
-    FAULT_CONTEXT = 1,   /* the prompt is too long: a route's context fallback may help */
-    FAULT_POLICY = 2,    /* content policy: a route's policy fallback may help */
-    FAULT_MAPPING = 4,   /* class key, but the fault is this channel's model mapping */
-    FAULT_NO_CREDIT = 8, /* class key: the account is out of money; tell the operator */
+    FAULT_CONTEXT = 1,     /* the prompt is too long: a route's context fallback may help */
+    FAULT_POLICY = 2,      /* content policy: a route's policy fallback may help */
+    FAULT_MAPPING = 4,     /* class key, but the fault is this channel's model mapping */
+    FAULT_NO_CREDIT = 8,   /* class key: the account is out of money; tell the operator */
+    FAULT_PERMISSION = 16, /* class key: whom it belongs to is known, but may not do this */
+    FAULT_MODEL = 32,      /* class request: there is no such model */
+    FAULT_NO_ROOM = 64,    /* class request: max_tokens left no room for any answer */
 };
 
 struct fault {

@@ -28,6 +28,7 @@ struct provider {
     const char *base_url; /* NULL: each channel must give its own */
     enum auth_style auth;
     bool auth_optional;         /* a channel may be without a credential */
+    bool lists_models;          /* GET models is always there */
     bool in_process;            /* reached by a socketpair, never by address */
     unsigned ops;               /* OP_BIT(…) that it serves unless the channel says otherwise */
     const struct quirk *quirks; /* NULL: none */

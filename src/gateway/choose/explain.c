@@ -47,8 +47,11 @@ bool explain(const struct tenant *t, struct str model, const struct eligible_ask
             .weight = c->weight == ROW_NULL ? c->channel->weight : (double)c->weight};
         eligible_look(ask, c->channel, x->upstream, &e);
         x->why = e.why;
-        if (ask->key && !key_allows_model(ask->key, model))
+        x->wait_ms = e.wait_ms;
+        if (ask->key && !key_allows_model(ask->key, model)) {
             x->why = REASON_NOT_ALLOWED;
+            x->wait_ms = 0;
+        }
     }
     route->candidates = NULL; /* they may have been in scratch */
     share_out(out, *n);

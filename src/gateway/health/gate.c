@@ -450,7 +450,7 @@ void gate_checked(struct credential_cell *c, const struct fault *f, bool ok, uin
         atomic_store(&c->aside_until_ms, 0);
         return;
     }
-    if (err_class(f->err) == CLASS_KEY)
+    if (err_class(f->err) == CLASS_KEY && !(f->kind & FAULT_MAPPING)) /* else it was good */
         put_aside(c, f, now_ms);
     else if (err_class(f->err) == CLASS_THROTTLE)
         cool(c, f->retry_ms, now_ms);

@@ -177,6 +177,7 @@ static void begin(struct checker *k, struct channel *ch, const struct credential
     c->probe.origin = o;
     c->probe.channel = ch;
     c->probe.credential = credential;
+    c->probe.catalogue = atomic_load(&w->gateway->catalogue);
     c->probe.timeout_ms = w->settings.health_timeout_ms;
     c->probe.done = on_done;
     c->next = k->checks;

@@ -7,9 +7,9 @@
 #define REQUEST_MAX 16384
 
 static const struct {
-    const char *key, *what, *mend;
+    const char *key, *failure, *what, *mend;
 } kinds[] = {
-#define X(kind, key, what, mend) {key, what, mend},
+#define X(kind, key, failure, what, mend) {key, failure, what, mend},
     PROBE_KINDS(X)
 #undef X
 };
@@ -17,6 +17,11 @@ static const struct {
 const char *probe_key(enum probe_kind k)
 {
     return kinds[k].key;
+}
+
+const char *probe_failure(enum probe_kind k)
+{
+    return kinds[k].failure;
 }
 
 const char *probe_what(enum probe_kind k)
@@ -61,8 +66,10 @@ static enum probe_kind kind_of(const struct fault *f)
 {
     if (f->kind & FAULT_NO_CREDIT)
         return PROBE_NO_CREDIT;
-    if (f->kind & FAULT_MAPPING)
+    if (f->kind & (FAULT_MAPPING | FAULT_MODEL))
         return PROBE_MODEL;
+    if (f->kind & FAULT_PERMISSION)
+        return PROBE_PERMISSION;
     for (size_t i = 0; i < sizeof by_error / sizeof *by_error; i++)
         if (by_error[i].err == f->err)
             return by_error[i].kind;
@@ -114,23 +121,31 @@ static void failed(struct probe *p, enum err e, const struct err_info *info)
 static const struct http_call_events events;
 static void on_start(struct deadline *d);
 
-/* The least that makes the upstream answer, by operation. */
+/* The least that makes the upstream answer: the first that the channel serves, and that the model
+ * asks for. (Who thinks may need more than is granted here; it says so, which is an answer.) */
 static const struct {
     enum llm_op op;
+    uint32_t rule;              /* only a model of which this is known; 0: any */
     const char *before, *after; /* of the model's name, where the body has it */
 } calls[] = {
-    {OP_CHAT, "{\"model\":\"",
+    {OP_RESPONSES, RULE_RESPONSES_ONLY, "{\"model\":\"",
+     "\",\"max_output_tokens\":16,\"input\":\"Hi\"}"},
+    {OP_CHAT, RULE_MAX_COMPLETION_TOKENS, "{\"model\":\"",
+     "\",\"max_completion_tokens\":16,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}"},
+    {OP_CHAT, 0, "{\"model\":\"",
      "\",\"max_tokens\":1,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}"},
-    {OP_MESSAGES, "{\"model\":\"",
+    {OP_MESSAGES, 0, "{\"model\":\"",
      "\",\"max_tokens\":1,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}"},
-    {OP_GENERATE,
+    {OP_GENERATE, 0,
      "{\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"Hi\"}]}],"
      "\"generationConfig\":{\"maxOutputTokens\":1}}",
      NULL},
-    {OP_RESPONSES, "{\"model\":\"", "\",\"max_output_tokens\":16,\"input\":\"Hi\"}"},
-    {OP_EMBEDDINGS, "{\"model\":\"", "\",\"input\":\"Hi\"}"},
-    {OP_COMPLETIONS, "{\"model\":\"", "\",\"max_tokens\":1,\"prompt\":\"Hi\"}"},
+    {OP_RESPONSES, 0, "{\"model\":\"", "\",\"max_output_tokens\":16,\"input\":\"Hi\"}"},
+    {OP_EMBEDDINGS, 0, "{\"model\":\"", "\",\"input\":\"Hi\"}"},
+    {OP_COMPLETIONS, 0, "{\"model\":\"", "\",\"max_tokens\":1,\"prompt\":\"Hi\"}"},
 };
+
+#define CALLS (sizeof calls / sizeof *calls)
 
 /* A model that the channel names by its own name, not by a pattern. */
 static struct str first_model(const struct channel *ch)
@@ -145,10 +160,14 @@ static struct str first_model(const struct channel *ch)
     return STR_NULL;
 }
 
-static size_t call_row(unsigned ops)
+/* CALLS: none. */
+static size_t find_call(const struct probe *p)
 {
+    const struct channel *ch = p->channel;
+    const struct model_caps *m = model_caps_find(p->catalogue, str_c(ch->provider->name), p->model);
     size_t i = 0;
-    while (i < sizeof calls / sizeof *calls && !(ops & OP_BIT(calls[i].op)))
+    while (i < CALLS && (!(ch->ops & OP_BIT(calls[i].op)) ||
+                         (calls[i].rule && !model_caps_rule(m, calls[i].rule))))
         i++;
     return i;
 }
@@ -170,11 +189,10 @@ static enum err write_request(struct probe *p, struct err_info *info)
     buf_init(&body, sizeof text);
     buf_reset(&p->request);
     if (p->op != OP_MODELS) {
-        size_t i = call_row(OP_BIT(p->op));
-        buf_str(&body, str_c(calls[i].before));
-        if (calls[i].after) {
+        buf_str(&body, str_c(calls[p->call_row].before));
+        if (calls[p->call_row].after) {
             buf_str(&body, p->model);
-            buf_str(&body, str_c(calls[i].after));
+            buf_str(&body, str_c(calls[p->call_row].after));
         }
     }
     buf_str(&p->request, p->op == OP_MODELS ? STR("GET ") : STR("POST "));
@@ -217,18 +235,17 @@ static void send_call(struct probe *p)
         failed(p, e, &info);
 }
 
-/* Asks for a token, since there is no list of models. */
-static void ask_token(struct probe *p)
+/* Asks for a token, since there is no list of models. False: it cannot be asked for, and nothing
+ * has happened; else p may have ended already. */
+static bool ask_token(struct probe *p)
 {
-    size_t i = call_row(p->channel->ops);
     if (!p->model.n)
         p->model = first_model(p->channel);
-    if (i == sizeof calls / sizeof *calls || !plain(p->model)) {
-        finish_as(p, PROBE_UNPROVED, ERR_OK, NULL);
-        return;
-    }
-    p->op = calls[i].op;
+    if (!plain(p->model) || (p->call_row = find_call(p)) == CALLS)
+        return false;
+    p->op = calls[p->call_row].op;
     send_call(p);
+    return true;
 }
 
 static struct probe *of(struct http_call *call)
@@ -238,7 +255,12 @@ static struct probe *of(struct http_call *call)
 
 static void on_head(struct http_call *call, const struct http_head *h)
 {
-    of(call)->status = h->status;
+    struct probe *p = of(call);
+    struct fault_headers w = {.retry_after = http_get(h, HTTP_RETRY_AFTER),
+                              .retry_after_ms = http_get(h, HTTP_RETRY_AFTER_MS),
+                              .now_s = clock_wall_ms() / 1000};
+    p->status = h->status;
+    p->retry_ms = retry_after_ms(&w);
 }
 
 static void on_body(struct http_call *call, char *bytes, size_t n)
@@ -259,33 +281,62 @@ static bool looks_like_json(struct str body)
     return body.p[0] == '{' || body.p[0] == '[';
 }
 
+/* An error inside a 200: some say so to a path that they do not know. */
+static bool error_inside(struct fault *f, const struct probe *p, struct str body)
+{
+    struct json_doc d;
+    if (body.n >= PROBE_REPLY_MAX || json_parse(&d, body, NULL))
+        return false;
+    uint32_t error = json_get(&d, json_root(&d), STR("error"));
+    if (!json_is(&d, error, JSON_OBJECT) && !json_is(&d, error, JSON_STRING))
+        return false;
+    fault_from_object(f, str_c(p->channel->provider->name), &d, error);
+    return true;
+}
+
+static void judge(const struct probe *p, struct str body, struct probe_result *r)
+{
+    struct fault *f = &r->fault;
+    bool json = looks_like_json(body), good = p->status >= 200 && p->status < 300;
+    if (good && !(json && error_inside(f, p, body))) {
+        r->kind = json ? PROBE_OK : PROBE_NOT_API;
+        fault_from_err(f, json ? ERR_OK : ERR_UPSTREAM_PROTOCOL, NULL);
+        return;
+    }
+    if (!good)
+        fault_from_response(f, str_c(p->channel->provider->name), p->status, NULL, body);
+    if (p->retry_ms)
+        f->retry_ms = p->retry_ms;
+    r->kind = kind_of(f);
+    if (r->kind == PROBE_TIMEOUT) /* of somebody behind it: it has answered */
+        r->kind = PROBE_FAILED;
+    if (f->kind & FAULT_NO_ROOM)
+        r->kind = PROBE_OK;
+    else if (f->err == ERR_UPSTREAM_REQUEST && !(f->kind & FAULT_MODEL))
+        r->kind = !json ? PROBE_NOT_API : f->status == 404 ? PROBE_ENDPOINT : PROBE_FAILED;
+    if (r->kind == PROBE_NOT_API)
+        f->err = ERR_UPSTREAM_PROTOCOL;
+}
+
+/* No list of models says little: there may be none, or the credential may not see it. */
 static void on_end(struct http_call *call)
 {
     struct probe *p = of(call);
     struct probe_result r = {0};
-    struct str body = buf_view(&p->reply);
     if (buf_failed(&p->reply)) {
         failed(p, ERR_NOMEM, NULL);
         return;
     }
-    if (p->op == OP_MODELS && (p->status == 404 || p->status == 405 || p->status == 501)) {
-        ask_token(p);
+    judge(p, buf_view(&p->reply), &r);
+    bool none = p->op == OP_MODELS && (p->status == 404 || p->status == 405 || p->status == 501);
+    if ((none || (p->op == OP_MODELS && r.kind == PROBE_PERMISSION)) && ask_token(p))
+        return;
+    if (none && !p->channel->provider->lists_models) {
+        finish_as(p, PROBE_UNPROVED, ERR_OK, NULL);
         return;
     }
-    if (p->status >= 200 && p->status < 300) {
-        bool json = looks_like_json(body);
-        finish_as(p, json ? PROBE_OK : PROBE_NOT_API, json ? ERR_OK : ERR_UPSTREAM_PROTOCOL, NULL);
-        return;
-    }
-    struct fault_headers none = {.now_s = clock_wall_ms() / 1000};
-    fault_from_response(&r.fault, str_c(p->channel->provider->name), p->status, &none, body);
-    r.kind = kind_of(&r.fault);
-    if (r.fault.err == ERR_UPSTREAM_REQUEST) /* 404: there is such a path only for an API */
-        r.kind = p->status == 404 && looks_like_json(body) ? PROBE_MODEL
-                 : looks_like_json(body)                   ? PROBE_FAILED
-                                                           : PROBE_NOT_API;
-    if (r.kind == PROBE_NOT_API)
-        r.fault.err = ERR_UPSTREAM_PROTOCOL;
+    if (none && r.kind != PROBE_NOT_API)
+        r.kind = PROBE_ENDPOINT;
     finish(p, &r);
 }
 
@@ -309,10 +360,10 @@ static void on_start(struct deadline *d)
     deadline_set(p->loop, &p->deadline, p->began_ms + p->timeout_ms, on_deadline);
     if (!p->credential)
         finish_as(p, PROBE_NO_CREDENTIAL, ERR_UPSTREAM_KEY, NULL);
-    else if (p->model.n || !provider_serves(p->channel->provider, OP_MODELS))
-        ask_token(p);
-    else
+    else if (!p->model.n && provider_serves(p->channel->provider, OP_MODELS))
         send_call(p);
+    else if (!ask_token(p))
+        finish_as(p, PROBE_UNPROVED, ERR_OK, NULL);
 }
 
 void probe_start(struct probe *p)

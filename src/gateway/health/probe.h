@@ -8,53 +8,65 @@
 
 #include "gateway/channel.h"
 #include "llm/classify.h"
+#include "llm/model_caps.h"
 #include "net/http_client.h"
 
-/* X(KIND, key, what, how to mend it) */
+/* X(KIND, key, failure, what, how to mend it); failure: the same in fewer and coarser words, for
+ * programs; empty: none. */
 #define PROBE_KINDS(X)                                                                             \
-    X(OK, "ok", "it answers, and the credential is good", "")                                      \
-    X(DNS, "dns", "the name in its address does not exist",                                        \
+    X(OK, "ok", "", "it answers, and the credential is good", "")                                  \
+    X(DNS, "dns", "connection_failed", "the name in its address does not exist",                   \
       "check the host in --base-url, and dns_servers")                                             \
-    X(DNS_TIMEOUT, "dns_timeout", "no name server answered", "check the network, and dns_servers") \
-    X(ADDRESS, "address", "its address is one that Lyss may not connect to",                       \
+    X(DNS_TIMEOUT, "dns_timeout", "timeout", "no name server answered",                            \
+      "check the network, and dns_servers")                                                        \
+    X(ADDRESS, "address", "address_refused", "its address is one that Lyss may not connect to",    \
       "if it is meant to be there, add its network to upstream_allow")                             \
-    X(REFUSED, "refused", "nothing listens at its address",                                        \
+    X(REFUSED, "refused", "connection_failed", "nothing listens at its address",                   \
       "check host and port in --base-url, and that the server runs")                               \
-    X(CONNECT_TIMEOUT, "connect_timeout", "its address does not answer",                           \
+    X(CONNECT_TIMEOUT, "connect_timeout", "timeout", "its address does not answer",                \
       "check host and port in --base-url, and firewalls on the way")                               \
-    X(TLS, "tls", "the TLS handshake failed",                                                      \
+    X(TLS, "tls", "tls_failed", "the TLS handshake failed",                                        \
       "check its certificate and host name; for an authority of your own set upstream_ca_file; "   \
       "for a server without TLS write http:// in --base-url")                                      \
-    X(RESET, "reset", "it closed the connection without an answer",                                \
+    X(RESET, "reset", "connection_failed", "it closed the connection without an answer",           \
       "check port and scheme in --base-url: a server with TLS wants https://")                     \
-    X(TIMEOUT, "timeout", "it took the request and said nothing",                                  \
+    X(TIMEOUT, "timeout", "timeout", "it took the request and said nothing",                       \
       "try again; if it is always so, look at the upstream")                                       \
-    X(CREDENTIAL, "credential", "it refused the credential",                                       \
+    X(CREDENTIAL, "credential", "authentication_failed", "it refused the credential",              \
       "give it a good one: lyss channel set NAME --credential-stdin")                              \
-    X(NO_CREDENTIAL, "no_credential", "the channel has no credential",                             \
+    X(NO_CREDENTIAL, "no_credential", "authentication_failed", "the channel has no credential",    \
       "give it one: lyss channel set NAME --credential-stdin")                                     \
-    X(NO_CREDIT, "no_credit", "the account has no money or quota left",                            \
+    X(PERMISSION, "permission", "permission_denied", "the credential may not do this",             \
+      "look at what it says: rights of the key, its project or region; or give another one")       \
+    X(NO_CREDIT, "no_credit", "balance_exhausted", "the account has no money or quota left",       \
       "pay, or use another account's credential")                                                  \
-    X(MODEL, "model", "it does not know the model",                                                \
+    X(MODEL, "model", "model_not_found", "it does not know the model",                             \
       "check --model NAME=UPSTREAM of the channel against the provider's list")                    \
-    X(NOT_API, "not_an_api", "what answers there does not speak this API",                         \
+    X(ENDPOINT, "endpoint", "endpoint_not_found", "it speaks the API, but not at this path",       \
+      "check the path in --base-url (many want /v1 at its end), and --api-version")                \
+    X(NOT_API, "not_an_api", "endpoint_not_found", "what answers there does not speak this API",   \
       "check the path in --base-url (many want /v1 at its end) and --provider")                    \
-    X(RATE_LIMITED, "rate_limited", "it is rate limiting; the credential is good",                 \
+    X(RATE_LIMITED, "rate_limited", "rate_limited", "it is rate limiting; the credential is good", \
       "nothing to mend: it recovers by itself")                                                    \
-    X(FAILED, "failed", "it answered with an error of its own",                                    \
+    X(FAILED, "failed", "server_error", "it answered with an error of its own",                    \
       "try again; if it is always so, look at the upstream's status page")                         \
-    X(UNPROVED, "unproved", "it answers, but has no list of models, and the channel names none",   \
+    X(UNPROVED, "unproved", "",                                                                    \
+      "it answers, but has no list of models, and the channel names none",                         \
       "test with a model: lyss channel test NAME --model MODEL")                                   \
-    X(NOMEM, "no_memory", "Lyss is short of memory", "try again")
+    X(NOMEM, "no_memory", "server_error", "Lyss is short of memory", "try again")
 
 enum probe_kind {
-#define X(kind, key, what, mend) PROBE_##kind,
+#define X(kind, key, failure, what, mend) PROBE_##kind,
     PROBE_KINDS(X)
 #undef X
         PROBE_KIND_COUNT
 };
 
 const char *probe_key(enum probe_kind k);
+/* "timeout", "connection_failed", "tls_failed", "authentication_failed", "permission_denied",
+ * "endpoint_not_found", "model_not_found", "rate_limited", "balance_exhausted", "address_refused",
+ * "server_error"; "": it is good. */
+const char *probe_failure(enum probe_kind k);
 const char *probe_what(enum probe_kind k);
 const char *probe_mend(enum probe_kind k);
 /* Does it say that the channel can serve? */
@@ -77,6 +89,7 @@ struct probe {
     struct http_origin *origin;
     const struct channel *channel; /* lent, as long as the probe runs */
     const struct credential *credential;
+    const struct model_catalogue *catalogue; /* lent, likewise */
     struct str model;    /* lent; what to ask a token of; empty: the list of models first */
     uint32_t timeout_ms; /* for the whole */
     void (*done)(struct probe *p, const struct probe_result *r);
@@ -87,7 +100,9 @@ struct probe {
     struct buf request, reply;
     uint64_t began_ms;
     enum llm_op op;
+    size_t call_row; /* of what a token is asked by */
     int status;
+    int64_t retry_ms;
 };
 
 /* done comes once, later on the loop, and may free the probe. */

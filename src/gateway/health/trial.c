@@ -3,6 +3,7 @@
 
 #include "gateway/cells.h"
 #include "gateway/snapshot_build.h"
+#include "llm/model_catalogue.h"
 
 struct run {
     struct probe probe; /* first */
@@ -14,6 +15,7 @@ struct run {
     struct http_client client;
     struct http_origin origin;
     struct tls_context *tls;
+    struct model_catalogue *own; /* NULL: the built-in one is in force */
     char dns_servers[1024];
     struct channel *channel;
     struct str model;
@@ -82,6 +84,9 @@ static enum err equip(const struct config *c, struct run *r, struct err_info *in
     struct dns_options o = {.servers = r->dns_servers[0] ? r->dns_servers : NULL,
                             .timeout_ms = (uint32_t)c->dns_timeout_ms,
                             .hosts = r->hosts};
+    str_copy(text, sizeof text, c->models_file);
+    if (text[0] && (e = model_catalogue_open(&r->own, text, info)))
+        return e;
     str_copy(text, sizeof text, c->upstream_ca_file);
     if (ch->url.https)
         e = tls_client_context_new(&r->tls, text[0] ? text : NULL, c->upstream_tls_verify, info);
@@ -108,6 +113,7 @@ enum err trial_run(const struct trial *t,
                                  .client = &r.client,
                                  .origin = &r.origin,
                                  .channel = r.channel,
+                                 .catalogue = r.own ? r.own : model_catalogue_builtin(),
                                  .model = r.model,
                                  .timeout_ms = (uint32_t)t->config->health_timeout_ms,
                                  .done = on_done};
@@ -119,6 +125,7 @@ enum err trial_run(const struct trial *t,
         loop_free(&r.loop);
     dns_hosts_free(&r.hosts);
     tls_context_unref(&r.tls);
+    model_catalogue_free(&r.own);
     channel_unref(&r.channel);
     cells_free(&cells);
     return e;

@@ -32,6 +32,7 @@ class Fake(Upstream):
     def __init__(self, keys=(PROVIDER_KEY,), **kw):
         super().__init__(keys, **kw)
         self.log = []
+        self.says = {}              # wire: a function of the request, giving a Script in place of the wire's answer, or None
 
     @property
     def root(self):
@@ -58,6 +59,9 @@ class Fake(Upstream):
             self.violations.append(f"{r.method} {r.target}")
             return await play(Script(status=404), r, conn)
         r.rest, r.deployment = m[2] or "", None
+        said = self.says[m[1]](r) if m[1] in self.says else None
+        if said:
+            return await play(said, r, conn)
         refused = None
         try:
             a = wire.credential(r, self.keys) or (wire.error("404") if "-nobody" in r.target + r.model else wire.answer(r))

@@ -179,6 +179,17 @@ static void a_refused_credential_is_put_aside_and_comes_back(void **state)
     assert_true(succeed(w, "a"));
 }
 
+static void a_check_of_a_wrong_mapping_says_nothing_of_the_credential(void **state)
+{
+    struct world *w = *state;
+    struct fault f = {.err = ERR_UPSTREAM_KEY, .kind = FAULT_MAPPING};
+    gate_checked(w->credentials[0].cell, &f, false, w->now);
+    assert_true(succeed(w, "a"));
+    f.kind = FAULT_PERMISSION;
+    gate_checked(w->credentials[0].cell, &f, false, w->now);
+    assert_int_equal(wait_of(w, "a", 1), GATE_ASIDE_MS);
+}
+
 static void a_wrong_mapping_shuts_that_model_only(void **state)
 {
     struct world *w = *state;
@@ -393,6 +404,7 @@ int main(void)
         T(a_throttled_credential_cools_down),
         T(many_429_at_once_are_one),
         T(a_refused_credential_is_put_aside_and_comes_back),
+        T(a_check_of_a_wrong_mapping_says_nothing_of_the_credential),
         T(a_wrong_mapping_shuts_that_model_only),
         T(caps_hold),
         T(retries_have_a_budget),

@@ -38,7 +38,19 @@ static void refusals_are_told_apart(void **state)
         {400,
          "{\"error\":{\"code\":400,\"message\":\"User location is not supported\","
          "\"status\":\"FAILED_PRECONDITION\"}}",
-         ERR_UPSTREAM_KEY, 502, 0, 0, "FAILED_PRECONDITION"},
+         ERR_UPSTREAM_KEY, 502, FAULT_PERMISSION, 0, "FAILED_PRECONDITION"},
+        {404,
+         "{\"error\":{\"code\":404,\"message\":\"models/x is not found for API version v1beta\","
+         "\"status\":\"NOT_FOUND\"}}",
+         ERR_UPSTREAM_REQUEST, 404, FAULT_MODEL, 0, "NOT_FOUND"},
+        {404,
+         "{\"error\":{\"code\":404,\"message\":\"Requested entity was not found.\","
+         "\"status\":\"NOT_FOUND\"}}",
+         ERR_UPSTREAM_REQUEST, 404, 0, 0, "NOT_FOUND"},
+        {429,
+         "{\"error\":{\"code\":429,\"message\":\"Your prepayment credits are depleted.\","
+         "\"status\":\"RESOURCE_EXHAUSTED\"}}",
+         ERR_UPSTREAM_KEY, 502, FAULT_NO_CREDIT, 0, "RESOURCE_EXHAUSTED"},
         {429,
          "{\"error\":{\"code\":429,\"message\":\"Quota\",\"status\":\"RESOURCE_"
          "EXHAUSTED\"," DETAIL("QuotaFailure\"},{\"@type\":\"x/"
@@ -50,7 +62,7 @@ static void refusals_are_told_apart(void **state)
              "R\",\"retryDelay\":\"-1s\"}") "}}",
          ERR_UPSTREAM_THROTTLE, 429, 0, 0, "RESOURCE_EXHAUSTED"},
         {403, "{\"error\":{\"code\":403,\"status\":\"PERMISSION_DENIED\"}}", ERR_UPSTREAM_KEY, 502,
-         0, 0, "PERMISSION_DENIED"},
+         FAULT_PERMISSION, 0, "PERMISSION_DENIED"},
         {503, "{\"error\":{\"code\":503,\"message\":\"overloaded\",\"status\":\"UNAVAILABLE\"}}",
          ERR_UPSTREAM_ERROR, 503, 0, 0, "UNAVAILABLE"},
         {504, "{\"error\":{\"code\":504,\"status\":\"DEADLINE_EXCEEDED\"}}", ERR_UPSTREAM_TIMEOUT,
