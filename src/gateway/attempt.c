@@ -204,7 +204,7 @@ static void reset_for_attempt(struct request *r)
     r->progressed = 0;
     r->progress_tokens = 0;
     openai_stream_init(&r->tap, r->op);
-    p->link = (struct link){0};
+    p->link = (struct link){.answers = (uint8_t)(p->body.n < UINT8_MAX ? p->body.n : UINT8_MAX)};
 }
 
 /* Sends the attempt that was prepared. */

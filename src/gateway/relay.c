@@ -402,6 +402,8 @@ static void on_end(struct http_call *call)
     struct request *r = of_call(call);
     struct err_info info;
     err_info_init(&info);
+    if (r->phase != PHASE_DRAIN && r->sse && relay_stream_end(r))
+        return;
     if (r->phase == PHASE_DRAIN || r->sse || (r->gunzip && !gunzip_ended(r->gunzip))) {
         (void)!err_set(&info, ERR_UPSTREAM_INCOMPLETE,
                        r->sse ? "the upstream ended the stream without its terminal event"

@@ -7,6 +7,7 @@
 #include "gateway/pace.h"
 #include "gateway/memory/recall.h"
 #include "gateway/translate.h"
+#include "net/gunzip.h"
 #include "net/scratch.h"
 
 #define HOLD_EVENTS_MAX 64
@@ -364,4 +365,19 @@ void relay_stream_bytes(struct request *r, char *p, size_t n)
     uint32_t most = r->channel->drain_tokens;
     if (r->orphan && most && !idempotency_wanted(r) && estimate_tokens(&r->tap.out) > most)
         relay_break(r, LEDGER_CLIENT_GONE, ERR_CLIENT_GONE, NULL, NULL);
+}
+
+bool relay_stream_end(struct request *r)
+{
+    struct buf *out = scratch_buf(SCRATCH_TRANSLATED, TRANSLATE_BODY_MAX);
+    if (r->tail_n || r->torn || (r->gunzip && !gunzip_ended(r->gunzip)) || !translate_ends(r, out))
+        return false;
+    if (buf_failed(out)) {
+        fail_stream(r, ERR_NOMEM, NULL);
+        return true;
+    }
+    if (r->phase == PHASE_ATTEMPT)
+        relay_commit(r);
+    complete(r, out->n ? buf_view(out) : STR(""));
+    return true;
 }

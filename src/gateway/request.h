@@ -226,6 +226,8 @@ void relay_shed_plan(struct request *r);
 
 /* ---- relay_events.c ---- */
 void relay_stream_bytes(struct request *r, char *p, size_t n);
+/* Its body has ended. True: that was its own end, and the request has ended, too. */
+bool relay_stream_end(struct request *r) MUST_CHECK;
 
 /* ---- relay_whole.c ---- */
 void relay_whole_bytes(struct request *r, const char *p, size_t n);

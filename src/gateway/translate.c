@@ -16,7 +16,7 @@
 struct translation {
     const struct codec *from, *to; /* the upstream's; the caller's, NULL: the same */
     void *reader, *writer;
-    bool finished; /* a finish reason was seen */
+    uint64_t begun[2], finished[2]; /* bits by candidate; finished: a reason was seen */
 };
 
 /* ---- which operation ---- */
@@ -192,6 +192,18 @@ void translation_free(struct translation **t)
     mem_free(x);
 }
 
+static void mark(uint64_t bits[2], uint32_t candidate)
+{
+    bits[candidate / 64 % 2] |= UINT64_C(1) << candidate % 64;
+}
+
+/* Has each answer that began said why it ended? */
+static bool finished(const struct translation *t)
+{
+    return (t->finished[0] | t->finished[1]) && !(t->begun[0] & ~t->finished[0]) &&
+           !(t->begun[1] & ~t->finished[1]);
+}
+
 struct sink {
     struct request *r;
     struct buf *out;
@@ -217,11 +229,13 @@ static void on_event(void *ctx, const struct neutral_event *ev)
     case EVENT_REASONING:
     case EVENT_REFUSAL:
     case EVENT_TOOL_ARGS:
+        mark(t->begun, ev->candidate);
         if (ev->text.n)
             s->flags |= EV_CONTENT;
         estimate_add_text(&r->tap.out, ev->text);
         break;
     case EVENT_TOOL:
+        mark(t->begun, ev->candidate);
         estimate_add_text(&r->tap.out, ev->name);
         s->flags |= EV_CONTENT;
         break;
@@ -229,11 +243,11 @@ static void on_event(void *ctx, const struct neutral_event *ev)
         s->flags |= EV_CONTENT;
         break;
     case EVENT_FINISH:
-        t->finished = true;
+        mark(t->finished, ev->candidate);
         s->flags |= EV_CONTENT;
         break;
     case EVENT_END:
-        s->unfinished = t->to && !t->finished;
+        s->unfinished = t->to && !finished(t);
         if (s->unfinished)
             return; /* the caller's form wants a reason, and we make up none */
         r->tap.ended = true;
@@ -300,10 +314,20 @@ unsigned translate_event(struct request *r, const struct sse_event *in, struct b
     } else if (!(sink.flags & (EV_CONTENT | EV_TERMINAL))) {
         sink.flags |= EV_LIFECYCLE;
     }
-    ev->usage_raw = sink.flags & EV_USAGE && t->finished ? find_usage(in->data) : STR_NULL;
+    ev->usage_raw = sink.flags & EV_USAGE && finished(t) ? find_usage(in->data) : STR_NULL;
     if (!ev->usage_raw.n)
         sink.flags &= ~(unsigned)EV_USAGE;
     return ev->flags = sink.flags;
+}
+
+bool translate_ends(struct request *r, struct buf *out)
+{
+    struct translation *t = r->translation;
+    struct sink sink = {.r = r, .out = out};
+    if (!t || r->tap.ended || !t->from->reader_ends || !t->from->reader_ends(t->reader))
+        return false;
+    on_event(&sink, &(struct neutral_event){.type = EVENT_END});
+    return r->tap.ended;
 }
 
 static void count_parts(struct estimate *out, const struct part *p)

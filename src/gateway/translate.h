@@ -35,6 +35,9 @@ enum err translate_stream(struct request *r) MUST_CHECK;
  * date, and what the caller gets appended to out where the forms differ. */
 unsigned translate_event(struct request *r, const struct sse_event *in, struct buf *out,
                          struct openai_event *ev);
+/* The stream's body has ended after whole events. True: that is its own end, and out has what the
+ * caller's form writes for it. */
+bool translate_ends(struct request *r, struct buf *out) MUST_CHECK;
 /* A whole 2xx answer: r->tap and r->usage_raw from it; the caller's body in out where the forms
  * differ. ERR_NOMEM, or the fault's error. */
 enum err translate_reply(struct request *r, struct str body, struct buf *out,

@@ -2,9 +2,10 @@
  *
  * Each event is a whole response with what is new in it; usageMetadata is
  * cumulative; there is no last event by name.  The stream is complete when
- * every candidate that was seen has its finishReason: with that event where it
- * brings token counts, as Google's does, else with the one after it, whose
- * counts would be lost otherwise.  What an event means is collected first and
+ * every candidate that was asked for has its finishReason: with that event where
+ * it brings token counts, as Google's does, else with the one after it, whose
+ * counts would be lost otherwise.  Candidates that never began may come no more:
+ * then only the body's end tells.  What an event means is collected first and
  * emitted at the end: a writer may use the thread's json_parse tape. */
 #include "llm/gemini/gemini.h"
 
@@ -26,7 +27,20 @@ struct ctx {
 
 void gemini_reader_init(void *state, const struct link *link)
 {
-    (void)state, (void)link;
+    struct gemini_reader *s = state;
+    unsigned n = link ? link->answers : 0;
+    s->asked = (1u << (n < GEMINI_CANDIDATES_MAX ? n : GEMINI_CANDIDATES_MAX)) - 1;
+}
+
+/* All that began has its finishReason. */
+static bool all_finished(const struct gemini_reader *s)
+{
+    return s->seen && s->seen == s->finished;
+}
+
+bool gemini_reader_ends(const void *state)
+{
+    return all_finished(state);
 }
 
 /* Lends an event to fill in; a spare one once the arena is latched. */
@@ -230,13 +244,13 @@ static enum err read_all(struct ctx *c, uint32_t root, struct fault *f)
     }
     uint32_t feedback = json_get(d, root, STR("promptFeedback"));
     if (!s->seen && json_get(d, feedback, STR("blockReason")) != JSON_NONE) {
-        s->seen = s->finished = 1;
+        s->asked = s->seen = s->finished = 1; /* there will be no others */
         add(c, EVENT_FINISH, 0)->finish = FINISH_CONTENT_FILTER;
     }
     bool counted = usage_read_gemini(d, json_get(d, root, STR("usageMetadata")), &c->usage);
     if (counted)
         add(c, EVENT_USAGE, 0)->usage = &c->usage;
-    s->closing = s->seen && s->seen == s->finished;
+    s->closing = all_finished(s) && !(s->asked & ~s->finished);
     if (s->closing && (counted || late))
         add(c, EVENT_END, 0);
     if (!c->first)
