@@ -486,10 +486,8 @@ static enum step phase_resolve(struct request *r)
     return STEP_NEXT;
 }
 
-static enum step phase_admit(struct request *r)
+enum err request_admit(struct request *r)
 {
-    if (r->worker->stopping)
-        return refused(r, ERR_SHUTDOWN, NULL);
     struct ledger_admitted a = {
         .tenant_id = r->tenant_id,
         .user_id = r->user_id,
@@ -504,14 +502,14 @@ static enum step phase_admit(struct request *r)
     };
     memcpy(a.request_id, r->id, 16);
     enum err e = journal_admitted(r->worker->ring, &a);
-    if (e)
-        return refused(r, e, NULL);
-    r->admitted = 1;
-    return STEP_NEXT;
+    r->admitted = !e;
+    return e;
 }
 
 static enum step phase_attempt(struct request *r)
 {
+    if (r->worker->stopping)
+        return refused(r, ERR_SHUTDOWN, NULL);
     r->phase = PHASE_ATTEMPT;
     r->plan->first_attempt_ms = loop_now_ms(r->worker->loop);
     attempt_start(r);
@@ -519,7 +517,7 @@ static enum step phase_attempt(struct request *r)
 }
 
 static enum step (*const phases[])(struct request *) = {
-    phase_parse, phase_resolve, idempotency_phase, recall_phase, phase_admit, phase_attempt};
+    phase_parse, phase_resolve, idempotency_phase, recall_phase, phase_attempt};
 
 void pipeline_run(struct request *r)
 {

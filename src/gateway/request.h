@@ -162,6 +162,8 @@ extern const struct http_service gateway_service;
 void request_refuse(struct request *r, enum err e, const struct err_info *info);
 /* The same while its body is being parsed: the step that is on its way frees it. */
 void request_refuse_parsing(struct request *r, enum err e);
+/* Writes it into the journal: from here on it has one row, however it ends. */
+enum err request_admit(struct request *r) MUST_CHECK;
 /* Goes on with the phase that it waits in. */
 void pipeline_run(struct request *r);
 /* Ends what the request still has and frees it. */
