@@ -152,7 +152,7 @@ static enum err override_body(struct request *r, const struct channel *ch, struc
                      ? ERR_NOMEM
                      : overrides_put_body(&ch->params, buf_view(&plain), &p->overridden);
     buf_release(&plain);
-    translate_weigh(r);
+    (void)translate_weigh(r);
     p->edits.n = 0;
     *body = buf_view(&p->overridden);
     return e;

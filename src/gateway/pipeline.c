@@ -235,10 +235,7 @@ static bool short_of_memory(struct worker *w, uint64_t body_bytes)
     struct gateway *g = w->gateway;
     if (body_bytes <= BIG_BODY_BYTES)
         return false;
-    uint64_t used = 0;
-    for (unsigned i = 0; i < g->settings.workers; i++)
-        used += atomic_load_explicit(&g->workers[i]->body_bytes, memory_order_relaxed);
-    return used + body_bytes > g->settings.memory_budget_bytes / 10 * 8;
+    return gateway_memory_used(g) + body_bytes > g->settings.memory_budget_bytes / 10 * 8;
 }
 
 static enum err check_body(struct worker *w, const struct http_head *h, struct err_info *info)

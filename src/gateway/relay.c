@@ -363,10 +363,10 @@ static void on_head(struct http_call *call, const struct http_head *h)
     } else if (r->sse && !r->stream) {
         (void)!err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream sent a stream nobody asked for");
         attempt_error(r, ERR_UPSTREAM_PROTOCOL, &info);
-    } else if (r->whole && h->framing == HTTP_BODY_LENGTH && relay_is_success(r) &&
-               h->length <= r->worker->settings.max_held_bytes) {
-        r->plan->reply = arena_alloc(&r->arena, (size_t)h->length);
-        r->plan->reply_cap = r->plan->reply ? (size_t)h->length : 0;
+    } else if (r->whole && h->framing == HTTP_BODY_LENGTH && h->length && relay_is_success(r) &&
+               h->length <= r->worker->settings.max_held_bytes &&
+               !relay_hold_whole(r, (size_t)h->length)) {
+        attempt_error(r, ERR_NOMEM, NULL);
     }
 }
 

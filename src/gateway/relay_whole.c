@@ -83,6 +83,19 @@ void relay_read_last_usage(struct request *r)
     }
 }
 
+bool relay_hold_whole(struct request *r, size_t cap)
+{
+    struct request_plan *p = r->plan;
+    char *room = arena_alloc(&r->arena, cap);
+    if (!room)
+        return false;
+    if (p->reply_n)
+        memcpy(room, p->reply, p->reply_n);
+    p->reply = room;
+    p->reply_cap = cap;
+    return translate_weigh(r);
+}
+
 static bool gather(struct request *r, const char *p, size_t n)
 {
     struct request_plan *pl = r->plan;
@@ -90,13 +103,8 @@ static bool gather(struct request *r, const char *p, size_t n)
         size_t cap = pl->reply_cap ? pl->reply_cap * 2 : 4096;
         while (cap < pl->reply_n + n)
             cap *= 2;
-        char *q = arena_alloc(&r->arena, cap);
-        if (!q)
+        if (!relay_hold_whole(r, cap))
             return false;
-        if (pl->reply_n)
-            memcpy(q, pl->reply, pl->reply_n);
-        pl->reply = q;
-        pl->reply_cap = cap;
     }
     memcpy(pl->reply + pl->reply_n, p, n);
     pl->reply_n += n;
@@ -221,8 +229,8 @@ void relay_whole_end(struct request *r)
     idempotency_take(r, r->upstream_status, "application/json", body, true);
     struct http_conn *c = r->conn;
     r->conn = NULL;
-    if (c)
-        http_reply(c, r->upstream_status, reply_headers(r, "application/json"), body);
-    request_settle(r, LEDGER_COMPLETED, r->upstream_status, ERR_OK);
+    bool ok = !c || http_reply(c, r->upstream_status, reply_headers(r, "application/json"), body);
+    request_settle(r, ok ? LEDGER_COMPLETED : LEDGER_CLIENT_GONE, r->upstream_status,
+                   ok ? ERR_OK : ERR_CLIENT_GONE);
     request_free(r);
 }

@@ -94,14 +94,17 @@ void translate_release(struct request_plan *p)
     buf_release(&p->overridden);
 }
 
-void translate_weigh(struct request *r)
+bool translate_weigh(struct request *r)
 {
     const struct request_plan *p = r->plan;
-    uint64_t bytes = p->body.body.n + p->meaning.used_bytes + p->translated.cap + p->overridden.cap;
+    const struct gateway *g = r->worker->gateway;
+    uint64_t bytes = p->body.body.n + p->meaning.used_bytes + p->translated.cap +
+                     p->overridden.cap + p->reply_cap;
     if (bytes <= COUNTED_BYTES || bytes <= r->body_bytes)
-        return;
+        return true;
     atomic_fetch_add_explicit(&r->worker->body_bytes, bytes - r->body_bytes, memory_order_relaxed);
     r->body_bytes = bytes;
+    return gateway_memory_used(g) <= g->settings.memory_budget_bytes;
 }
 
 enum err translate_request(struct request *r, const struct choice *c, struct err_info *info)
@@ -132,7 +135,7 @@ enum err translate_request(struct request *r, const struct choice *c, struct err
         e = ERR_NOMEM;
     if (e == ERR_NOMEM && (r->arena.full || p->translated.n > p->translated.max / 2))
         e = too_much(info);
-    translate_weigh(r);
+    (void)translate_weigh(r); /* what has begun goes on */
     return e;
 }
 
