@@ -287,12 +287,8 @@ static struct str find_usage(struct str body)
 
 static enum err without_reason(struct fault *f)
 {
-    struct err_info info;
-    err_info_init(&info);
-    enum err e = err_set(&info, ERR_UPSTREAM_INCOMPLETE,
-                         "the upstream's answer ended without a finish reason");
-    fault_from_err(f, e, &info);
-    return e;
+    return fault_set(f, ERR_UPSTREAM_INCOMPLETE,
+                     "the upstream's answer ended without a finish reason");
 }
 
 unsigned translate_event(struct request *r, const struct sse_event *in, struct buf *out,
@@ -355,16 +351,9 @@ enum err translate_reply(struct request *r, struct str body, struct buf *out, st
     const struct codec *from = codec_of((enum llm_op)r->call_op);
     struct neutral_reply reply = {0};
     struct json_doc d;
-    enum err e = json_parse(&d, body, NULL);
-    if (e == ERR_NOMEM)
+    enum err e = fault_unless_object(&d, body, f);
+    if (e)
         return e;
-    if (e || !json_is(&d, json_root(&d), JSON_OBJECT)) {
-        struct err_info info;
-        err_info_init(&info);
-        e = err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is not a JSON object");
-        fault_from_err(f, e, &info);
-        return e;
-    }
     e = from->read_reply(&reply, &d, &r->plan->link, str_c(r->channel->provider->name), &r->arena,
                          f);
     if (!e && arena_failed(&r->arena))

@@ -170,15 +170,6 @@ static bool read_part(struct ctx *c, uint32_t candidate, uint32_t at)
     return true;
 }
 
-static enum err protocol(struct fault *f, enum err e, const char *why)
-{
-    struct err_info info;
-    err_info_init(&info);
-    e = err_set(&info, e, "%s", why);
-    fault_from_err(f, e, &info);
-    return e;
-}
-
 static enum err read_candidate(struct ctx *c, uint32_t at, struct fault *f)
 {
     const struct json_doc *d = c->d;
@@ -187,7 +178,7 @@ static enum err read_candidate(struct ctx *c, uint32_t at, struct fault *f)
     bool broken = false;
     json_i64(d, json_get(d, at, STR("index")), &index);
     if (index < 0 || index >= GEMINI_CANDIDATES_MAX)
-        return protocol(f, ERR_UPSTREAM_PROTOCOL, "the upstream's stream has too many candidates");
+        return fault_set(f, ERR_UPSTREAM_PROTOCOL, "the upstream's stream has too many candidates");
     uint32_t n = (uint32_t)index;
     uint32_t parts = json_get(d, json_get(d, at, STR("content")), STR("parts"));
     if (s->finished >> n & 1)
@@ -195,8 +186,8 @@ static enum err read_candidate(struct ctx *c, uint32_t at, struct fault *f)
     s->seen |= 1u << n;
     for (uint32_t i = json_child(d, parts); i != JSON_NONE; i = json_sibling(d, parts, i))
         if (!read_part(c, n, i))
-            return protocol(f, ERR_UPSTREAM_PROTOCOL,
-                            "the upstream's stream has arguments that cannot be followed");
+            return fault_set(f, ERR_UPSTREAM_PROTOCOL,
+                             "the upstream's stream has arguments that cannot be followed");
     struct str logprobs = gemini_logprobs_read(d, json_get(d, at, STR("logprobsResult")), c->a);
     if (logprobs.n)
         add(c, EVENT_LOGPROBS, n)->text = logprobs;
@@ -207,7 +198,7 @@ static enum err read_candidate(struct ctx *c, uint32_t at, struct fault *f)
         close_call(c);
     enum finish finish = gemini_finish(d, reason, s->calls[n] > 0, &broken);
     if (broken && !s->spoke)
-        return protocol(f, ERR_UPSTREAM_ERROR, "the model's call was malformed");
+        return fault_set(f, ERR_UPSTREAM_ERROR, "the model's call was malformed");
     s->finished |= 1u << n;
     add(c, EVENT_FINISH, n)->finish = (uint8_t)finish;
     return ERR_OK;
@@ -275,8 +266,8 @@ enum err gemini_read_event(void *state, struct str provider, struct str name, st
         if (!e && gemini_is_error(&d, root, provider, f))
             return f->err;
         if (!json_is(&d, root, JSON_OBJECT))
-            return protocol(f, ERR_UPSTREAM_PROTOCOL,
-                            "the upstream's stream has an event that is not a JSON object");
+            return fault_set(f, ERR_UPSTREAM_PROTOCOL,
+                             "the upstream's stream has an event that is not a JSON object");
         e = read_all(&c, root, f);
         if (e)
             return e;

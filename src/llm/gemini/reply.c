@@ -17,15 +17,6 @@ bool gemini_is_error(const struct json_doc *d, uint32_t root, struct str provide
     return true;
 }
 
-static enum err broken_answer(struct fault *f, enum err e, const char *why)
-{
-    struct err_info info;
-    err_info_init(&info);
-    e = err_set(&info, e, "%s", why);
-    fault_from_err(f, e, &info);
-    return e;
-}
-
 /* ---- parts ---- */
 
 static void get_text(const struct json_doc *d, uint32_t obj, struct str name, struct arena *a,
@@ -204,7 +195,7 @@ static enum err read_candidates(struct neutral_reply *out, const struct json_doc
             c->finish = (uint8_t)gemini_finish(d, reason, c->finish == FINISH_TOOL_CALLS, &broken);
         c->logprobs = gemini_logprobs_read(d, json_get(d, i, STR("logprobsResult")), a);
         if (broken && !c->parts)
-            return broken_answer(f, ERR_UPSTREAM_ERROR, "the model's call was malformed");
+            return fault_set(f, ERR_UPSTREAM_ERROR, "the model's call was malformed");
     }
     return ERR_OK;
 }
@@ -227,8 +218,7 @@ enum err gemini_read_reply(struct neutral_reply *out, const struct json_doc *d,
     if (!out->candidates) {
         uint32_t feedback = json_get(d, root, STR("promptFeedback"));
         if (json_get(d, feedback, STR("blockReason")) == JSON_NONE)
-            return broken_answer(f, ERR_UPSTREAM_PROTOCOL,
-                                 "the upstream's answer has no candidates");
+            return fault_set(f, ERR_UPSTREAM_PROTOCOL, "the upstream's answer has no candidates");
         struct neutral_candidate *c = add_candidate(out, a);
         if (c)
             c->finish = FINISH_CONTENT_FILTER;
@@ -247,7 +237,7 @@ enum err gemini_read_tokens(struct neutral_reply *out, const struct json_doc *d,
     if (gemini_is_error(d, root, provider, f))
         return f->err;
     if (!json_i64(d, json_get(d, root, STR("totalTokens")), &n) || n < 0)
-        return broken_answer(f, ERR_UPSTREAM_PROTOCOL, "the upstream's answer has no totalTokens");
+        return fault_set(f, ERR_UPSTREAM_PROTOCOL, "the upstream's answer has no totalTokens");
     out->tokens = (uint64_t)n;
     return ERR_OK;
 }
