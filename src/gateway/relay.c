@@ -250,8 +250,7 @@ void relay_break(struct request *r, enum ledger_state state, enum err e,
         return;
     }
     if (r->conn || r->idem) {
-        uint32_t tokens = r->tap.has_usage ? (uint32_t)usage_output_tokens(&r->tap.usage)
-                                           : estimate_tokens(&r->tap.out);
+        uint32_t tokens = settle_output(r);
         if (!fault) {
             fault_from_err(&own, e, info);
             fault = &own;

@@ -60,6 +60,7 @@ static void complete(struct request *r, struct str run)
     if (!join_held(r, &run))
         return;
     recall_keep(r);
+    r->tap.told_out = estimate_tokens(&r->tap.out); /* the last word on it has been said */
     bool ok = relay_send_down(r, run, true);
     request_settle(r, ok ? LEDGER_COMPLETED : LEDGER_CLIENT_GONE, 200,
                    ok ? ERR_OK : ERR_CLIENT_GONE);

@@ -250,6 +250,8 @@ void settle_attempt(struct request *r, enum err outcome);
 void settle_progress(struct request *r);
 /* What the call has used so far by what passed, for the model that it is with. */
 struct usage settle_estimate(const struct request *r);
+/* Output tokens of the live call so far, as they would be charged. */
+uint32_t settle_output(const struct request *r);
 /* The live call's first content has come. */
 void settle_first(struct request *r);
 /* The call that is live, if any, has ended so: for the channel's vitals. */

@@ -262,6 +262,7 @@ static void on_event(void *ctx, const struct neutral_event *ev)
     if (ev->usage) {
         r->tap.usage = *ev->usage;
         r->tap.has_usage = true;
+        r->tap.told_out = estimate_tokens(&r->tap.out);
         s->flags |= EV_USAGE;
     }
     if (r->recall)

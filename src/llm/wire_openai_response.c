@@ -314,6 +314,8 @@ unsigned openai_stream_event(struct openai_stream *s, struct str provider, struc
     } else {
         ev->flags = json_event(s, provider, name, data, ev);
     }
+    if (ev->flags & EV_USAGE)
+        s->told_out = estimate_tokens(&s->out);
     if (ev->flags & (EV_TERMINAL | EV_ERROR))
         s->ended = true;
     return ev->flags;
