@@ -391,20 +391,20 @@ void attempt_failed(struct request *r, const struct fault *fault)
     settle_vitals(r, cls == CLASS_REQUEST || ours ? VITALS_NEUTRAL : VITALS_FAILED);
     if (cls != CLASS_REQUEST && !ours)
         atomic_fetch_add_explicit(&r->channel->cell->errors, 1, memory_order_relaxed);
-    if (cls != CLASS_REQUEST) {
-        if (p->tried_n && (cls != CLASS_KEY || fault->kind & FAULT_MAPPING))
-            p->tried[p->tried_n - 1].credential_id = -1; /* this attempt's */
-    }
+    if (p->tried_n &&
+        (cls == CLASS_REQUEST ? !sent : cls != CLASS_KEY || fault->kind & FAULT_MAPPING))
+        p->tried[p->tried_n - 1].credential_id = -1; /* this attempt's */
     if (hedge_lost(r, fault->err))
         return;
-    if (!sent && cls == CLASS_REQUEST)
+    bool unfit = !sent && cls == CLASS_REQUEST; /* it cannot be written for this channel */
+    if (unfit)
         forget_target(r);
     else if (!sent)
         gate_leave(&r->pass, 0, 0, loop_now_ms(w->loop));
     struct choice next;
     struct reasons why = {0};
-    bool more =
-        cls == CLASS_REQUEST ? choose_fallback(r, fault->kind) : r->attempts < set->attempts_max;
+    bool more = cls == CLASS_REQUEST && sent ? choose_fallback(r, fault->kind)
+                                             : r->attempts < set->attempts_max + unfit;
     bool again = more && !w->stopping &&
                  loop_now_ms(w->loop) - p->first_attempt_ms < set->retry_wall_ms &&
                  !p->passthrough &&                /* it may have had an effect */
@@ -417,7 +417,10 @@ void attempt_failed(struct request *r, const struct fault *fault)
         final_answer(r, &last);
         return;
     }
-    settle_attempt(r, fault->err);
+    if (unfit)
+        r->attempts--; /* it was none */
+    else
+        settle_attempt(r, fault->err);
     begin(r, &next, backoff_ms(r, cls));
 }
 

@@ -24,6 +24,9 @@ def own(fake):
         l.channel("gemini", fake.base("gemini"), "gemini=gemini-2.5-flash", provider="google")
         l.channel("dead", "http://127.0.0.1:1/v1", "over=any", args=("--priority", "9"))
         l.channel("behind", fake.base("anthropic"), "over=claude-sonnet-4-5", provider="anthropic", args=("--priority", "5"))
+        l.channel("gone", "http://127.0.0.1:1/v1", "past=any", args=("--priority", "9"))
+        l.channel("unfit", fake.base("anthropic"), "past=claude-sonnet-4-5", provider="anthropic", args=("--priority", "5"))
+        l.channel("fit", fake.base("compatible"), "past=gpt-4o-mini", args=("--priority", "1"))
         l.caught_up()
         yield l
 
@@ -79,3 +82,12 @@ def test_nobody_is_blamed_behind_a_failure(own, fake):
     assert of('lyss_channel_errors_total{channel="behind"}') == of('lyss_channel_requests_total{channel="behind"}') == 0
     assert own.chat("over").status == 200           # and its place there is free
     assert metrics(own)('lyss_channel_in_flight{channel="behind"}') == 0
+
+
+def test_one_that_can_carry_it_is_asked(own):
+    r = own.post("/v1/chat/completions", chat_body("past", seed=7), (("x-lyss-strict", "1"),))
+    assert r.status == 200 and r.header("x-lyss-channel") == "fit" and r.header("x-lyss-attempts") == "2", r
+    row = own.row(r.request_id)
+    assert row["state"] == "completed" and row["attempts"] == 2
+    of = metrics(own)
+    assert of('lyss_channel_errors_total{channel="unfit"}') == of('lyss_channel_in_flight{channel="unfit"}') == 0
