@@ -115,3 +115,25 @@ def test_no_finish_is_made_up(own, up):
     up.events = [chunk("a", 0), chunk("b", 1), chunk("", 0, "stop"), chunk("", 1, "length"), "[DONE]"]
     r = gemini()
     assert r.status == 200 and r.end == "chunked" and r.body.count(b"finishReason") == 2, r
+
+
+class Whole(Upstream):
+    stray_headers = Fake.stray_headers
+
+    async def answer(self, r, conn):
+        body = json.dumps(part("Hal", 0)).encode()
+        await conn.head(200, (("Content-Length", str(len(body))),))
+        await conn.write(body)
+
+
+def test_a_whole_answer_without_a_reason(own):
+    """Of the caller's own form it passes as it came; another form wants a reason, and none is made up."""
+    with Whole() as u:
+        own.channel("whole", u.url, "whole=gemini-2.5-flash", provider="google")
+        own.caught_up()
+        r = own.chat("whole")
+        assert r.status == 502 and own.row(r.request_id)["state"] == "incomplete", r
+        own.clock.advance(61)
+        r = own.post("/v1beta/models/whole:generateContent", {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]})
+        assert r.status == 200 and r.json == part("Hal", 0) and own.row(r.request_id)["state"] == "completed", r
+        assert u.violations == []

@@ -90,6 +90,8 @@ static enum finish finish_of(const struct json_doc *d, uint32_t obj, bool calls)
         return FINISH_CONTENT_FILTER;
     if (json_string_is(d, why, STR("max_output_tokens")))
         return FINISH_LENGTH;
+    if (json_string_is(d, json_get(d, obj, STR("status")), STR("incomplete")))
+        return FINISH_LENGTH; /* for whatever reason: it was cut */
     return calls ? FINISH_TOOL_CALLS : FINISH_STOP;
 }
 
