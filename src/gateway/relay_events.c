@@ -277,7 +277,7 @@ static bool tear(struct request *r, struct str rest)
     if (r->torn_last)
         relay_keep_last(r, rest.p, rest.n);
     else
-        r->tap.out.bytes += rest.n; /* nothing better is known of what is not looked at */
+        relay_count_unread(r, rest, rest.n);
     return flush_run(r, rest);
 }
 
@@ -307,7 +307,7 @@ static bool pass_torn(struct request *r, struct str *in)
             complete(r, rest);
             return false;
         }
-    } else {
+    } else if (!r->unread_media) {
         r->tap.out.bytes += at;
     }
     if (!relay_send_down(r, rest, false))

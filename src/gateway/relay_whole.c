@@ -12,7 +12,9 @@
 
 #define ERROR_BODY_MAX 65536
 
-#define LAST_BYTES 2048
+#define LAST_BYTES   2048
+#define MEDIA_LOOK   16384 /* of what is not read: where a picture or a sound would have begun */
+#define MEDIA_TOKENS 1500
 
 void relay_keep_last(struct request *r, const char *p, size_t n)
 {
@@ -27,6 +29,21 @@ void relay_keep_last(struct request *r, const char *p, size_t n)
     memmove(r->tail, r->tail + r->tail_n - old, old);
     memcpy(r->tail + old, p, n);
     r->tail_n = (uint32_t)(old + n);
+}
+
+void relay_count_unread(struct request *r, struct str start, size_t n)
+{
+    static const struct str words[] = {STR("\"inlineData\""), STR("\"inline_data\""), STR("_b64"),
+                                       STR("\"b64_json\""), STR(";base64,")};
+    struct str head = str_make(start.p, start.n < MEDIA_LOOK ? start.n : MEDIA_LOOK);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (str_find(head, words[i]) >= 0) {
+            r->tap.out.tokens += MEDIA_TOKENS;
+            r->unread_media = 1;
+            return;
+        }
+    r->tap.out.bytes += n;
+    r->unread_media = 0;
 }
 
 /* One past the end of the object that begins at s.p[at]; 0: it does not end. */
@@ -68,9 +85,10 @@ void relay_read_last_usage(struct request *r)
 {
     static const struct str key = STR("\"usage\""), google = STR("\"usageMetadata\"");
     struct str all = str_make(r->tail, r->tail_n);
+    bool may_be_gemini = r->op == OP_PASSTHROUGH || r->op == OP_GENERATE;
     for (size_t at = all.n; at-- > 1;) {
         struct str rest = str_from(all, at);
-        bool gemini = r->op == OP_PASSTHROUGH && str_starts(rest, google);
+        bool gemini = may_be_gemini && str_starts(rest, google);
         if ((!gemini && !str_starts(rest, key)) || all.p[at - 1] == '\\')
             continue;
         ptrdiff_t open = str_chr(str_from(all, at), '{');
@@ -123,7 +141,7 @@ static void wrong_kind(struct request *r)
 void relay_whole_bytes(struct request *r, const char *p, size_t n)
 {
     if (r->phase == PHASE_RELAY) {
-        if (op_row(r->op)->generates)
+        if (op_row(r->op)->generates && !r->unread_media)
             r->tap.out.bytes += n;
         relay_keep_last(r, p, n);
         relay_send_down(r, str_make(p, n), false);
@@ -149,7 +167,7 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
     }
     relay_commit(r);
     if (op_row(r->op)->generates) /* nothing better is known of a reply that is not held */
-        r->tap.out.bytes = r->plan->reply_n + n;
+        relay_count_unread(r, start, r->plan->reply_n + n);
     if (r->plan->reply_n)
         relay_keep_last(r, r->plan->reply, r->plan->reply_n);
     relay_keep_last(r, p, n);

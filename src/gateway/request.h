@@ -127,8 +127,9 @@ struct request {
         call_live, orphan, force_stream, settled;
     uint8_t array; /* the caller's stream is a JSON array */
     struct array_form array_form;
-    uint8_t torn;       /* enum torn: inside an event that was too long to be held */
-    uint8_t torn_last;  /* … which is the stream's own end */
+    uint8_t torn;      /* enum torn: inside an event that was too long to be held */
+    uint8_t torn_last; /* … which is the stream's own end */
+    uint8_t unread_media;
     uint16_t usage_cap; /* room at usage_raw.p */
     int16_t upstream_status;
     uint32_t overhead_us;
@@ -240,6 +241,9 @@ void relay_whole_end(struct request *r);
  */
 void relay_keep_last(struct request *r, const char *p, size_t n);
 void relay_read_last_usage(struct request *r);
+/* Counts n bytes of output that is not read, which begins so: as text, or, where it holds a picture
+ * or a sound, as one. r->unread_media says which, for the bytes that follow. */
+void relay_count_unread(struct request *r, struct str start, size_t n);
 
 /* ---- settle.c: how it ended ---- */
 /* Writes the one usage row, the metrics and the log line. status: what the caller got, 0: nothing.

@@ -149,3 +149,57 @@ def test_what_was_told_behind_all_of_it_is_no_estimate(own, up, caller):
     assert r.status == 200 and r.end == "cut", r
     row = own.row(r.request_id)
     assert (row["state"], row["in_uncached"], row["out_text"], row["estimated"]) == ("incomplete", 20, 1234, 0)
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_what_is_not_looked_at(own, up, text):
+    """Behind the last report came an event too long to be read: text by its length, a picture as one."""
+    part = {"text": "word " * 60000} if text else {"inlineData": {"mimeType": "image/png", "data": "A" * 300000}}
+    first = {"candidates": [{"content": {"parts": [{"text": "Here: "}], "role": "model"}, "index": 0}],
+             "usageMetadata": {"promptTokenCount": 20, "candidatesTokenCount": 5, "totalTokenCount": 25}}
+    up.events, up.silent = [sse(first), sse({"candidates": [{"content": {"parts": [part], "role": "model"}, "index": 0}]})], False
+    r = own.post("/v1beta/models/gemini:streamGenerateContent?alt=sse", {"contents": [{"role": "user", "parts": [{"text": "Draw"}]}]})
+    own.clock.advance(61)
+    assert r.status == 200 and r.end == "cut", r
+    row = own.row(r.request_id)
+    assert row["state"] == "incomplete" and row["estimated"] == 1
+    assert 60000 < row["out_text"] < 130000 if text else 5 < row["out_text"] < 3000
+
+
+class Long(Upstream):
+    """An answer too long to be held, with its counts at the end."""
+
+    stray_headers = Fake.stray_headers
+    body = b""
+
+    async def answer(self, r, conn):
+        await conn.head(200, (("Content-Length", str(len(self.body))),))
+        await conn.write(self.body)
+
+
+PICTURE = "A" * (2 << 20)
+LONG = {
+    "gemini": {"candidates": [{"content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": PICTURE}}], "role": "model"},
+                               "finishReason": "STOP", "index": 0}],
+               "usageMetadata": {"promptTokenCount": 20, "candidatesTokenCount": 1290, "totalTokenCount": 1310,
+                                 "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}]},
+               "modelVersion": "gemini-2.5-flash", "responseId": "r"},
+    "claude": {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "stop_reason": "end_turn",
+               "content": [{"type": "text", "text": PICTURE}], "usage": {"input_tokens": 20, "output_tokens": 1290}}}
+
+
+@pytest.mark.parametrize("model", LONG)
+def test_counts_at_the_end_of_what_is_not_held(own, model):
+    with Long() as u:
+        u.body = json.dumps(LONG[model]).encode()
+        provider = "google" if model == "gemini" else "anthropic"
+        own.channel(f"long-{model}", u.url, f"long-{model}=m", provider=provider)
+        own.caught_up()
+        if model == "gemini":
+            r = own.post("/v1beta/models/long-gemini:generateContent", {"contents": [{"role": "user", "parts": [{"text": "Draw"}]}]})
+        else:
+            r = own.post("/v1/messages", {"model": "long-claude", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]})
+        assert r.status == 200 and r.json == LONG[model]
+        assert u.violations == []
+    row = own.row(r.request_id)
+    assert (row["state"], row["in_uncached"], row["out_text"], row["estimated"]) == ("completed", 20, 1290, 0)
