@@ -274,11 +274,33 @@ static bool tear(struct request *r, struct str rest)
     mem_free(r->tail);
     r->tail = NULL;
     r->torn_last = begins_last(r, rest);
-    if (r->torn_last)
+    r->torn_kept = r->torn_last || r->op == OP_GENERATE;
+    if (r->torn_kept)
         relay_keep_last(r, rest.p, rest.n);
-    else
+    if (!r->torn_last)
         relay_count_unread(r, rest, rest.n);
     return flush_run(r, rest);
+}
+
+/* The torn event has ended, and nobody has read it: of Gemini's the last bytes may say that an
+ * answer has, too. True: with it the stream is complete. */
+static bool torn_was_last(struct request *r)
+{
+    static __thread struct openai_event e;
+    struct buf doc;
+    unsigned flags = 0;
+    buf_init(&doc, 8192);
+    if (r->torn_kept && r->translation && r->tail && relay_read_last_event(r, &doc)) {
+        struct sse_event ev = {.data = buf_view(&doc), .has_data = true};
+        flags = translate_event(r, &ev, NULL, &e);
+        if (flags & EV_USAGE)
+            keep_usage(r, e.usage_raw);
+    }
+    buf_release(&doc);
+    mem_free(r->tail);
+    r->tail = NULL;
+    r->tail_n = r->tail_cap = 0;
+    return flags & EV_TERMINAL;
 }
 
 /* Passes on what still belongs to the torn event, up to its empty line; in becomes what follows. */
@@ -300,8 +322,9 @@ static bool pass_torn(struct request *r, struct str *in)
     }
     struct str rest = str_make(in->p, at);
     *in = str_from(*in, at);
-    if (r->torn_last) {
+    if (r->torn_kept)
         relay_keep_last(r, rest.p, rest.n);
+    if (r->torn_last) {
         if (!r->torn) {
             relay_read_last_usage(r);
             complete(r, rest);
@@ -309,6 +332,10 @@ static bool pass_torn(struct request *r, struct str *in)
         }
     } else if (!r->unread_media) {
         r->tap.out.bytes += at;
+    }
+    if (!r->torn && !r->torn_last && torn_was_last(r)) {
+        complete(r, rest);
+        return false;
     }
     if (!relay_send_down(r, rest, false))
         return false;

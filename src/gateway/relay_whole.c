@@ -67,6 +67,44 @@ static size_t object_end(struct str s, size_t at)
     return 0;
 }
 
+/* Where the value of the last member of that name begins in the last bytes; 0: there is none. */
+static size_t last_member(struct str all, struct str name)
+{
+    for (size_t at = all.n; at-- > 1;) {
+        if (!str_starts(str_from(all, at), name) || all.p[at - 1] == '\\')
+            continue;
+        for (at += name.n; at < all.n && strchr(" \t\r\n:", all.p[at]); at++)
+            ;
+        return at < all.n ? at : 0;
+    }
+    return 0;
+}
+
+bool relay_read_last_event(const struct request *r, struct buf *out)
+{
+    struct str all = str_make(r->tail, r->tail_n);
+    size_t reason = last_member(all, STR("\"finishReason\""));
+    size_t counts = last_member(all, STR("\"usageMetadata\""));
+    size_t index = last_member(all, STR("\"index\"")), end = reason;
+    if (!reason || all.p[reason] != '"')
+        return false;
+    while (++end < all.n && (all.p[end] == '_' || (all.p[end] >= 'A' && all.p[end] <= 'Z')))
+        ;
+    size_t digits = 0;
+    while (index > reason && digits < 2 && index + digits < all.n && all.p[index + digits] >= '0' &&
+           all.p[index + digits] <= '9')
+        digits++;
+    size_t counts_end = counts && all.p[counts] == '{' ? object_end(all, counts) : 0;
+    buf_printf(out, "{\"candidates\":[{\"finishReason\":%.*s\",\"index\":%.*s}]",
+               STR_FMT(str_make(all.p + reason, end - reason)),
+               STR_FMT(digits ? str_make(all.p + index, digits) : STR("0")));
+    if (counts_end)
+        buf_printf(out, ",\"usageMetadata\":%.*s",
+                   STR_FMT(str_make(all.p + counts, counts_end - counts)));
+    buf_char(out, '}');
+    return !buf_failed(out);
+}
+
 /* Each wire has its own members; of what passes unread nothing else tells whose they are. */
 static bool read_usage(struct str object, bool gemini, struct usage *out)
 {

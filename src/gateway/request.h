@@ -129,6 +129,7 @@ struct request {
     struct array_form array_form;
     uint8_t torn;      /* enum torn: inside an event that was too long to be held */
     uint8_t torn_last; /* … which is the stream's own end */
+    uint8_t torn_kept; /* … whose last bytes are kept, for they may say that it is */
     uint8_t unread_media;
     uint16_t usage_cap; /* room at usage_raw.p */
     int16_t upstream_status;
@@ -241,6 +242,9 @@ void relay_whole_end(struct request *r);
  */
 void relay_keep_last(struct request *r, const char *p, size_t n);
 void relay_read_last_usage(struct request *r);
+/* What the last bytes of one of Gemini's events say of its end: an event of its own, in out. False:
+ * nothing. */
+bool relay_read_last_event(const struct request *r, struct buf *out) MUST_CHECK;
 /* Counts n bytes of output that is not read, which begins so: as text, or, where it holds a picture
  * or a sound, as one. r->unread_media says which, for the bytes that follow. */
 void relay_count_unread(struct request *r, struct str start, size_t n);

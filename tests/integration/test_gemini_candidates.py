@@ -117,6 +117,35 @@ def test_no_finish_is_made_up(own, up):
     assert r.status == 200 and r.end == "chunked" and r.body.count(b"finishReason") == 2, r
 
 
+@pytest.mark.parametrize("counts", [False, True])
+@pytest.mark.parametrize("array", [False, True])
+def test_the_last_event_is_too_long_to_be_read(own, up, array, counts):
+    """A picture, the finish and the counts in one event: its last bytes tell."""
+    picture = part("", 0, "STOP", 1290 if counts else 0)
+    picture["candidates"][0]["content"]["parts"] = [{"inlineData": {"mimeType": "image/png", "data": "A" * 300000}},
+                                                     {"text": 'not a "finishReason": "MAX_TOKENS"'}]
+    up.events = [part("Here: ", 0), picture]
+    ask = {"contents": [{"role": "user", "parts": [{"text": "Draw"}]}]}
+    r = own.post("/v1beta/models/two:streamGenerateContent" + ("" if array else "?alt=sse"), ask)
+    assert r.status == 200 and r.end == "chunked", (r.end, r.body[-300:])
+    docs = r.json if array else [json.loads(line[6:]) for line in r.body.split(b"\n") if line.startswith(b"data: {")]
+    assert docs == list(up.events)
+    row = own.row(r.request_id)
+    assert row["state"] == "completed" and row["estimated"] == (not counts)
+    assert not counts or (row["in_uncached"], row["out_text"]) == (3, 1290)
+
+
+def test_a_long_event_without_a_finish(own, up):
+    long = part("x" * 100000, 0)
+    up.events = [part("a", 0), long]
+    r = own.post("/v1beta/models/two:streamGenerateContent?alt=sse", {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]})
+    own.clock.advance(61)
+    assert r.status == 200 and r.end == "cut" and own.row(r.request_id)["state"] == "incomplete", r.body[-300:]
+    up.events = [part("a", 0), long, part("b", 0, "STOP", 7)]
+    r = own.post("/v1beta/models/two:streamGenerateContent?alt=sse", {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]})
+    assert r.end == "chunked" and own.row(r.request_id)["out_text"] == 7, r.body[-300:]
+
+
 class Whole(Upstream):
     stray_headers = Fake.stray_headers
 
