@@ -3,9 +3,9 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
-#include "cli/group.h"
-#include "cli/help.h"
-#include "cli/print.h"
+#include "cli/frame.h"
+#include "core/json_write.h"
+#include "ops/ops.h"
 
 static const struct {
     const struct migration_set *set;
@@ -47,11 +47,17 @@ static void put_step(struct buf *out, struct json_writer *w, bool json, size_t i
     json_close_object(w);
 }
 
-static enum err migrate_both(struct args *a, bool plan, struct buf *out, struct config *c,
-                             struct err_info *info)
+static enum err migrate_both(struct frame *f)
 {
+    const struct args *a = &f->args;
+    struct config *c = &f->config;
+    struct buf *out = &f->out;
+    struct err_info *info = &f->info;
     struct json_writer w;
     size_t steps = 0;
+    bool plan = args_has(a, "plan");
+    if (a->n_words)
+        return err_set(info, ERR_INVALID, "migrate takes no words");
     json_writer_init(&w, out);
     if (a->json)
         json_open_array(&w);
@@ -73,35 +79,13 @@ static enum err migrate_both(struct args *a, bool plan, struct buf *out, struct 
 int cmd_migrate(int argc, char **argv)
 {
     static const struct option options[] = {{"plan", NULL, "only list the steps to come"}, {0}};
-    struct err_info info;
-    struct args a;
-    struct args_form form = {.options = options};
-    struct config config = {0};
-    struct buf out;
-    int status = 0;
-    err_info_init(&info);
-    buf_init(&out, PRINT_BYTES_MAX);
-    buf_init(&config.warnings, 1);
-    enum err e = args_parse(&a, &form, argc, argv, &info);
-    if (!e && a.n_words)
-        e = err_set(&info, ERR_INVALID, "migrate takes no words");
-    if (!e && a.help) {
-        status = help_command(
-            "lyss migrate: bring the databases up to date; serve and dev do so "
-            "by themselves\n\nUsage:\n  lyss migrate [--plan] [flags]\n",
-            options, "  lyss migrate --plan\n  lyss migrate --data /var/lib/lyss\n", false);
-    } else {
-        if (!e)
-            e = args_config(&a, &config, &info);
-        if (!e)
-            e = migrate_both(&a, args_has(&a, "plan"), &out, &config, &info);
-        if (!e)
-            e = print_out(&out, &info);
-        if (e)
-            status = cli_failed(e, &info, NULL, "migrate");
-    }
-    buf_release(&out);
-    config_release(&config);
-    args_release(&a);
-    return status;
+    static const struct command command = {
+        .name = "migrate",
+        .usage = "lyss migrate: bring the databases up to date; serve and dev do so "
+                 "by themselves\n\nUsage:\n  lyss migrate [--plan] [flags]\n",
+        .examples = "  lyss migrate --plan\n  lyss migrate --data /var/lib/lyss\n",
+        .options = options,
+        .run = migrate_both,
+    };
+    return frame_run(&command, argc, argv);
 }

@@ -2,21 +2,17 @@
 #include <stdio.h>
 
 #include "cli/commands.h"
-#include "cli/group.h"
-#include "cli/help.h"
+#include "cli/frame.h"
 #include "cli/print.h"
 #include "core/clock.h"
 #include "llm/model_catalogue.h"
 #include "ops/column.h"
 
 struct model_call {
-    struct args args;
-    struct config config;
+    struct frame *f;
     struct model_catalogue *own; /* with models_file; NULL: none is set */
     const struct model_catalogue *catalogue;
     int64_t now_ms;
-    struct buf out;
-    struct err_info *info;
 };
 
 static const struct option options[] = {{"provider", "KIND", "only of this kind of provider"}, {0}};
@@ -222,7 +218,7 @@ static void put_rates(struct buf *out, const struct price *p, bool now)
 
 static void put_all(struct model_call *m, const struct catalogue_entry *e)
 {
-    struct buf *out = &m->out, b;
+    struct buf *out = &m->f->out, b;
     const struct model_caps *c = &e->caps;
     buf_init(&b, 4096);
     put_line(out, "provider", e->provider);
@@ -253,41 +249,41 @@ static enum err list(struct model_call *m)
 {
     static const char *const heads[] = {"provider", "model", "context", "output",
                                         "thinking", "input", "cached",  "output_usd"};
-    struct str provider = args_value(&m->args, "provider");
+    struct str provider = args_value(&m->f->args, "provider");
     const struct catalogue_entry *e;
     struct json_writer w;
     struct table t;
-    json_writer_init(&w, &m->out);
+    json_writer_init(&w, &m->f->out);
     table_init(&t, sizeof heads / sizeof *heads);
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         t.right[i] = i > 1 && i != 4;
         table_cell(&t, str_c(heads[i]));
     }
-    if (m->args.json)
+    if (m->f->args.json)
         json_open_array(&w);
     for (size_t i = 0; (e = model_at(m->catalogue, i)); i++) {
         if (provider.p ? !str_eq(provider, e->provider) : e->lent)
             continue;
-        if (m->args.json)
+        if (m->f->args.json)
             put_json(m, e, &w);
         else
             put_row(&t, m, e);
     }
-    if (m->args.json)
+    if (m->f->args.json)
         json_close_array(&w);
     struct buf drop;
     buf_init(&drop, PRINT_BYTES_MAX);
-    table_end(&t, m->args.json ? &drop : &m->out);
+    table_end(&t, m->f->args.json ? &drop : &m->f->out);
     buf_release(&drop);
-    if (m->args.json)
-        buf_char(&m->out, '\n');
+    if (m->f->args.json)
+        buf_char(&m->f->out, '\n');
     return ERR_OK;
 }
 
 /* The entry of a name: of the provider given, or of the only one that has it as its own. */
 static enum err find(struct model_call *m, struct str name, const struct catalogue_entry **out)
 {
-    struct str provider = args_value(&m->args, "provider"), last = STR_NULL;
+    struct str provider = args_value(&m->f->args, "provider"), last = STR_NULL;
     const struct catalogue_entry *e;
     *out = NULL;
     for (size_t i = 0; (e = model_at(m->catalogue, i)); i++) {
@@ -298,13 +294,13 @@ static enum err find(struct model_call *m, struct str name, const struct catalog
         if (!found->pattern.n || (found->lent && !provider.p))
             continue;
         if (*out)
-            return field_set(m->info, "provider", ERR_INVALID,
+            return field_set(&m->f->info, "provider", ERR_INVALID,
                              "%.*s and %.*s have a model of that name: say which",
                              STR_FMT((*out)->provider), STR_FMT(e->provider));
         *out = found;
     }
     if (!*out)
-        return err_set(m->info, ERR_NOT_FOUND, "nothing is known of \"%.*s\"",
+        return err_set(&m->f->info, ERR_NOT_FOUND, "nothing is known of \"%.*s\"",
                        (int)(name.n < 80 ? name.n : 80), name.p);
     return ERR_OK;
 }
@@ -316,64 +312,52 @@ static enum err show(struct model_call *m, struct str name)
     enum err failed = find(m, name, &e);
     if (failed)
         return failed;
-    if (!m->args.json) {
+    if (!m->f->args.json) {
         put_all(m, e);
         return ERR_OK;
     }
-    json_writer_init(&w, &m->out);
+    json_writer_init(&w, &m->f->out);
     put_json(m, e, &w);
-    buf_char(&m->out, '\n');
+    buf_char(&m->f->out, '\n');
     return ERR_OK;
 }
 
-static enum err run(struct model_call *m)
+static enum err answer(struct model_call *m)
 {
-    const struct str *words = m->args.words;
+    const struct args *args = &m->f->args;
     char path[4096];
-    enum err e = args_config(&m->args, &m->config, m->info);
-    if (e)
-        return e;
-    str_copy(path, sizeof path, m->config.models_file);
-    if (path[0] && (e = model_catalogue_open(&m->own, path, m->info)))
+    enum err e;
+    str_copy(path, sizeof path, m->f->config.models_file);
+    if (path[0] && (e = model_catalogue_open(&m->own, path, &m->f->info)))
         return e;
     m->catalogue = m->own ? m->own : model_catalogue_builtin();
     m->now_ms = clock_wall_ms();
-    if (m->args.n_words == 1 && str_eq(words[0], STR("list")))
-        e = list(m);
-    else if (m->args.n_words == 2 && str_eq(words[0], STR("show")))
-        e = show(m, words[1]);
-    else
-        e = err_set(m->info, ERR_INVALID, "expected `list`, or `show` and a name");
-    return e ? e : print_out(&m->out, m->info);
+    if (args->n_words == 1 && str_eq(args->words[0], STR("list")))
+        return list(m);
+    if (args->n_words == 2 && str_eq(args->words[0], STR("show")))
+        return show(m, args->words[1]);
+    return err_set(&m->f->info, ERR_INVALID, "expected `list`, or `show` and a name");
+}
+
+static enum err run(struct frame *f)
+{
+    struct model_call m = {.f = f};
+    enum err e = answer(&m);
+    model_catalogue_free(&m.own);
+    return e;
 }
 
 int cmd_model(int argc, char **argv)
 {
-    struct err_info info;
-    struct model_call m = {.info = &info};
-    struct args_form form = {.options = options};
-    int status = 0;
-    err_info_init(&info);
-    buf_init(&m.out, PRINT_BYTES_MAX);
-    buf_init(&m.config.warnings, 1);
-    enum err e = args_parse(&m.args, &form, argc, argv, &info);
-    if (!e && m.args.help) {
-        status = help_command("lyss model: what is known of models: limits, abilities, prices\n\n"
-                              "Usage:\n  lyss model list [flags]\n  lyss model show NAME [flags]\n",
-                              options,
-                              "  lyss model list --provider anthropic\n"
-                              "  lyss model show claude-haiku-4-5 --json\n"
-                              "  lyss model list --models-file /etc/lyss-models.json\n",
-                              false);
-    } else {
-        if (!e)
-            e = run(&m);
-        if (e)
-            status = cli_failed(e, &info, NULL, "model");
-    }
-    model_catalogue_free(&m.own);
-    buf_release(&m.out);
-    config_release(&m.config);
-    args_release(&m.args);
-    return status;
+    static const struct command command = {
+        .name = "model",
+        .usage = "lyss model: what is known of models: limits, abilities, prices\n\n"
+                 "Usage:\n  lyss model list [flags]\n  lyss model show NAME [flags]\n",
+        .examples = "  lyss model list --provider anthropic\n"
+                    "  lyss model show claude-haiku-4-5 --json\n"
+                    "  lyss model list --models-file /etc/lyss-models.json\n",
+        .options = options,
+        .run = run,
+    };
+    return frame_run(&command, argc, argv);
 }

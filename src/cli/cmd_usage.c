@@ -4,8 +4,7 @@
 
 #include "cli/choose.h"
 #include "cli/commands.h"
-#include "cli/group.h"
-#include "cli/help.h"
+#include "cli/frame.h"
 #include "cli/print.h"
 #include "core/clock.h"
 #include "core/rng.h"
@@ -19,8 +18,7 @@
 #include "store/repo_usage.h"
 
 struct usage_call {
-    struct args args;
-    struct config config;
+    struct frame *f;
     struct ops ops;
     struct sql *ledger; /* NULL: there is none yet */
     struct tenant_row tenant;
@@ -31,8 +29,6 @@ struct usage_call {
     size_t n_channels;
     struct key_row *keys;
     size_t n_keys;
-    struct buf out;
-    struct err_info *info;
 };
 
 static const struct option options[] = {
@@ -54,7 +50,7 @@ static const struct option options[] = {
 /* A span means so long ago. */
 static enum err take_time(struct usage_call *u, const char *flag, int64_t *out)
 {
-    struct str s = args_value(&u->args, flag);
+    struct str s = args_value(&u->f->args, flag);
     int64_t now = clock_wall_ms(), span;
     if (!s.p)
         return ERR_OK;
@@ -64,28 +60,28 @@ static enum err take_time(struct usage_call *u, const char *flag, int64_t *out)
     }
     if (moment_parse(s, now, out))
         return ERR_OK;
-    return field_set(u->info, flag, ERR_INVALID,
+    return field_set(&u->f->info, flag, ERR_INVALID,
                      "expected a time ago like 24h or 30d, or a UTC time like 2027-01-31");
 }
 
 static enum err take_number(struct usage_call *u, const char *flag, uint64_t lo, uint64_t hi,
                             uint64_t *out)
 {
-    struct str s = args_value(&u->args, flag);
+    struct str s = args_value(&u->f->args, flag);
     if (!s.p || (str_u64(s, hi, out) && *out >= lo))
         return ERR_OK;
-    return field_set(u->info, flag, ERR_INVALID, "expected a number from %llu to %llu",
+    return field_set(&u->f->info, flag, ERR_INVALID, "expected a number from %llu to %llu",
                      (unsigned long long)lo, (unsigned long long)hi);
 }
 
 static enum err take_channel(struct usage_call *u)
 {
-    struct str name = args_value(&u->args, "channel");
+    struct str name = args_value(&u->f->args, "channel");
     for (size_t i = 0; name.p && i < u->n_channels; i++)
         if (str_eq(u->channels[i].name, name))
             u->filter.channel_id = u->channels[i].row.id;
     if (name.p && !u->filter.channel_id)
-        return field_set(u->info, "channel", ERR_NOT_FOUND, "there is no channel \"%.*s\"",
+        return field_set(&u->f->info, "channel", ERR_NOT_FOUND, "there is no channel \"%.*s\"",
                          STR_FMT(name));
     return ERR_OK;
 }
@@ -93,12 +89,12 @@ static enum err take_channel(struct usage_call *u)
 static enum err take_filter(struct usage_call *u)
 {
     uint64_t limit = 20, before = 0;
-    struct str state = args_value(&u->args, "state");
-    u->filter.model = args_value(&u->args, "model");
+    struct str state = args_value(&u->f->args, "state");
+    u->filter.model = args_value(&u->f->args, "model");
     u->filter.by_state = state.p != NULL;
     enum err e = ERR_OK;
     if (state.p && !ledger_state_parse(state, &u->filter.state))
-        e = field_set(u->info, "state", ERR_INVALID, "\"%.*s\" is no state of a request",
+        e = field_set(&u->f->info, "state", ERR_INVALID, "\"%.*s\" is no state of a request",
                       (int)(state.n < 40 ? state.n : 40), state.p);
     if (!e)
         e = take_time(u, "since", &u->filter.since_ms);
@@ -262,20 +258,21 @@ static void put_table(struct usage_call *u, const struct usage_row *rows, size_t
         cell_i64(&t, r->ttft_us, 1000);
         cell_i64(&t, r->total_us, 1000);
     }
-    table_end(&t, &u->out);
+    table_end(&t, &u->f->out);
 }
 
 static enum err put_totals(struct usage_call *u)
 {
     struct usage_totals t = {0};
     struct json_writer w;
-    enum err e = u->ledger ? repo_usage_totals(u->ledger, u->tenant.row.id, &u->filter, &t, u->info)
-                           : ERR_OK;
+    enum err e = u->ledger
+                     ? repo_usage_totals(u->ledger, u->tenant.row.id, &u->filter, &t, &u->f->info)
+                     : ERR_OK;
     if (e)
         return e;
-    if (!u->args.json) {
+    if (!u->f->args.json) {
         char cost[32];
-        buf_printf(&u->out,
+        buf_printf(&u->f->out,
                    "%lld requests, %lld of them not completed; %lld tokens in, %lld out; %s USD, "
                    "%lld requests unpriced\n",
                    (long long)t.requests, (long long)t.failed, (long long)tokens_in(&t.c),
@@ -283,7 +280,7 @@ static enum err put_totals(struct usage_call *u)
                    (long long)t.unpriced);
         return ERR_OK;
     }
-    json_writer_init(&w, &u->out);
+    json_writer_init(&w, &u->f->out);
     json_open_object(&w);
     json_field_i64(&w, "requests", t.requests);
     json_field_i64(&w, "failed", t.failed);
@@ -294,7 +291,7 @@ static enum err put_totals(struct usage_call *u)
     json_put_double(&w, (double)t.cost_nusd / 1e9);
     json_field_i64(&w, "cost_nusd", t.cost_nusd);
     json_close_object(&w);
-    buf_char(&u->out, '\n');
+    buf_char(&u->f->out, '\n');
     return ERR_OK;
 }
 
@@ -306,19 +303,19 @@ static enum err put_rows(struct usage_call *u)
     enum err e = ERR_OK;
     if (u->ledger)
         e = repo_usage_list(u->ledger, u->tenant.row.id, &u->filter, u->before, u->limit,
-                            &u->args.arena, &rows, &n, u->info);
+                            &u->f->args.arena, &rows, &n, &u->f->info);
     if (e)
         return e;
-    if (!u->args.json) {
+    if (!u->f->args.json) {
         put_table(u, rows, n);
         return put_totals(u);
     }
-    json_writer_init(&w, &u->out);
+    json_writer_init(&w, &u->f->out);
     json_open_array(&w);
     for (size_t i = 0; i < n; i++)
         put_row(u, &rows[i], &w);
     json_close_array(&w);
-    buf_char(&u->out, '\n');
+    buf_char(&u->f->out, '\n');
     return ERR_OK;
 }
 
@@ -329,76 +326,66 @@ static enum err open_ledger(struct usage_call *u)
 {
     char path[OPS_PATH_MAX];
     size_t from = 0;
-    enum err e = ops_path(&u->config, "ledger.db", path, u->info);
+    enum err e = ops_path(&u->f->config, "ledger.db", path, &u->f->info);
     if (e || access(path, F_OK))
         return e;
-    e = sql_open(&sql_sqlite, path, SQL_LEDGER, &u->ledger, u->info);
+    e = sql_open(&sql_sqlite, path, SQL_LEDGER, &u->ledger, &u->f->info);
     if (!e)
-        e = migrate_plan(u->ledger, &migrations_ledger, &from, u->info);
+        e = migrate_plan(u->ledger, &migrations_ledger, &from, &u->f->info);
     if (!e && from < migrations_ledger.n)
         sql_close(&u->ledger);
     return e;
 }
 
-static enum err run(struct usage_call *u)
+static enum err answer(struct usage_call *u)
 {
     char path[OPS_PATH_MAX];
-    struct arena *a = &u->args.arena;
-    if (u->args.n_words)
-        return err_set(u->info, ERR_INVALID, "usage takes no words");
-    enum err e = args_config(&u->args, &u->config, u->info);
-    if (!e)
-        e = ops_path(&u->config, "lyss.db", path, u->info);
+    struct err_info *info = &u->f->info;
+    struct arena *a = &u->f->args.arena;
+    if (u->f->args.n_words)
+        return err_set(info, ERR_INVALID, "usage takes no words");
+    enum err e = ops_path(&u->f->config, "lyss.db", path, info);
     if (!e && access(path, F_OK))
-        e = field_set(u->info, "data", ERR_NOT_FOUND, "there is no database in %.*s",
-                      STR_FMT(u->config.data_dir));
+        e = field_set(info, "data", ERR_NOT_FOUND, "there is no database in %.*s",
+                      STR_FMT(u->f->config.data_dir));
     if (!e)
-        e = ops_open(&u->ops, &u->config, STR("cli"), u->info);
+        e = ops_open(&u->ops, &u->f->config, STR("cli"), info);
     if (!e)
-        e = choose_tenant(&u->ops, args_value(&u->args, "tenant"), a, &u->tenant, u->info);
+        e = choose_tenant(&u->ops, args_value(&u->f->args, "tenant"), a, &u->tenant, info);
     if (!e)
-        e = repo_channel_list(u->ops.db, u->tenant.row.id, a, &u->channels, &u->n_channels,
-                              u->info);
+        e = repo_channel_list(u->ops.db, u->tenant.row.id, a, &u->channels, &u->n_channels, info);
     if (!e)
-        e = repo_key_list(u->ops.db, u->tenant.row.id, a, &u->keys, &u->n_keys, u->info);
+        e = repo_key_list(u->ops.db, u->tenant.row.id, a, &u->keys, &u->n_keys, info);
     if (!e)
         e = take_filter(u);
     if (!e)
         e = open_ledger(u);
     if (!e)
-        e = args_has(&u->args, "totals") ? put_totals(u) : put_rows(u);
-    return e ? e : print_out(&u->out, u->info);
+        e = args_has(&u->f->args, "totals") ? put_totals(u) : put_rows(u);
+    return e;
+}
+
+static enum err run(struct frame *f)
+{
+    struct usage_call u = {.f = f};
+    enum err e = answer(&u);
+    if (u.ledger)
+        sql_close(&u.ledger);
+    ops_close(&u.ops);
+    return e;
 }
 
 int cmd_usage(int argc, char **argv)
 {
-    struct err_info info;
-    struct usage_call u = {.info = &info};
-    struct args_form form = {.options = options};
-    int status = 0;
-    err_info_init(&info);
-    buf_init(&u.out, PRINT_BYTES_MAX);
-    buf_init(&u.config.warnings, 1);
-    enum err e = args_parse(&u.args, &form, argc, argv, &info);
-    if (!e && u.args.help) {
-        status = help_command("lyss usage: what was asked and what it took, newest first\n\n"
-                              "Usage:\n  lyss usage [flags]\n",
-                              options,
-                              "  lyss usage --since 24h --state upstream_error\n"
-                              "  lyss usage --model gpt-4o --channel main --limit 100 --json\n"
-                              "  lyss usage --since 2027-01-01 --totals\n",
-                              false);
-    } else {
-        if (!e)
-            e = run(&u);
-        if (e)
-            status = cli_failed(e, &info, NULL, "usage");
-    }
-    if (u.ledger)
-        sql_close(&u.ledger);
-    ops_close(&u.ops);
-    buf_release(&u.out);
-    config_release(&u.config);
-    args_release(&u.args);
-    return status;
+    static const struct command command = {
+        .name = "usage",
+        .usage = "lyss usage: what was asked and what it took, newest first\n\n"
+                 "Usage:\n  lyss usage [flags]\n",
+        .examples = "  lyss usage --since 24h --state upstream_error\n"
+                    "  lyss usage --model gpt-4o --channel main --limit 100 --json\n"
+                    "  lyss usage --since 2027-01-01 --totals\n",
+        .options = options,
+        .run = run,
+    };
+    return frame_run(&command, argc, argv);
 }

@@ -152,18 +152,20 @@ static enum err override_body(struct request *r, const struct channel *ch, struc
                      ? ERR_NOMEM
                      : overrides_put_body(&ch->params, buf_view(&plain), &p->overridden);
     buf_release(&plain);
-    translate_weigh(r);
+    (void)translate_weigh(r);
     p->edits.n = 0;
     *body = buf_view(&p->overridden);
     return e;
 }
 
-static enum err launch(struct request *r, const struct choice *c, struct err_info *info)
+/* Makes what is sent to the choice. */
+static enum err prepare(struct request *r, const struct choice *c, struct err_info *info)
 {
-    struct worker *w = r->worker;
     struct request_plan *p = r->plan;
     struct channel *ch = c->channel;
     struct str body;
+    if (!r->upstream_model)
+        return ERR_NOMEM;
     enum err e = write_body(r, c, &body, info);
     if (!e && ch->params.n && !p->passthrough && op_row((enum llm_op)r->call_op)->generates)
         e = override_body(r, ch, &body);
@@ -174,14 +176,20 @@ static enum err launch(struct request *r, const struct choice *c, struct err_inf
         return e;
     unsigned n = 1 + edits_iov(body, p->edits.e, p->edits.n, p->iov + 1);
     p->iov[0] = (struct iovec){(char *)p->head.p, p->head.n};
-    struct http_origin *o = worker_origin(w, ch);
-    if (!o)
-        return ERR_NOMEM;
     r->call.iov = p->iov;
     r->call.work = p->iov + EDIT_IOV_MAX(OPENAI_EDITS_MAX) + 1;
     r->call.iov_n = (uint16_t)n;
     r->swallow_usage = p->edits.swallow_usage;
-    return http_call_start(&w->client, o, &r->call);
+    return ERR_OK;
+}
+
+static enum err launch(struct request *r)
+{
+    struct worker *w = r->worker;
+    struct http_origin *o = worker_origin(w, r->channel);
+    r->call_live = 1;
+    vitals_started(&r->channel->cell->vitals, loop_now_ms(w->loop));
+    return o ? http_call_start(&w->client, o, &r->call) : ERR_NOMEM;
 }
 
 static void reset_for_attempt(struct request *r)
@@ -204,17 +212,27 @@ static void reset_for_attempt(struct request *r)
     r->progressed = 0;
     r->progress_tokens = 0;
     openai_stream_init(&r->tap, r->op);
-    p->link = (struct link){0};
+    p->link = (struct link){.answers = (uint8_t)(p->body.n < UINT8_MAX ? p->body.n : UINT8_MAX)};
 }
 
-/* Sends the attempt that was prepared. */
+/* The attempt was never sent: its channel has no part in how the request ends. */
+static void forget_target(struct request *r)
+{
+    gate_leave(&r->pass, 0, 0, loop_now_ms(r->worker->loop));
+    channel_unref(&r->channel);
+    mem_free(r->upstream_model);
+    r->upstream_model = NULL;
+    r->entry = NULL;
+    r->credential_id = 0;
+}
+
+/* Sends the attempt that was begun. What cannot even be written, or is more than we have memory
+ * for, is refused before the request is admitted. */
 static void go(struct request *r)
 {
     struct request_plan *p = r->plan;
     struct err_info info;
     err_info_init(&info);
-    r->call_live = 1;
-    vitals_started(&r->channel->cell->vitals, loop_now_ms(r->worker->loop));
     uint64_t begin_ns = r->attempts == 1 ? p->ready_ns : clock_mono_ns();
     r->last_up_ms = loop_now_ms(r->worker->loop);
     if (!r->last_down_ms)
@@ -223,7 +241,19 @@ static void go(struct request *r)
                        .credential = p->credential,
                        .upstream = str_c(r->upstream_model),
                        .entry = r->entry};
-    enum err e = r->upstream_model ? launch(r, &c, &info) : ERR_NOMEM;
+    enum err e = prepare(r, &c, &info);
+    if (!r->admitted) {
+        bool refused = e == ERR_NOMEM || err_class(e) == CLASS_REQUEST;
+        enum err full = refused ? ERR_OK : request_admit(r);
+        if (refused || full) {
+            forget_target(r);
+            r->attempts = 0;
+            request_refuse(r, refused ? e : full, refused ? &info : NULL);
+            return;
+        }
+    }
+    if (!e)
+        e = launch(r);
     r->attempt_ns = clock_mono_ns();
     r->overhead_us += (uint32_t)((r->attempt_ns - begin_ns) / 1000);
     if (e) {
@@ -357,20 +387,24 @@ void attempt_failed(struct request *r, const struct fault *fault)
     }
     enum err_class cls = err_class(fault->err);
     gate_fault(&r->pass, fault, loop_now_ms(w->loop));
-    bool ours = fault->err == ERR_SHUTDOWN || fault->err == ERR_NOMEM;
+    bool sent = r->call_live, ours = fault->err == ERR_SHUTDOWN || fault->err == ERR_NOMEM;
     settle_vitals(r, cls == CLASS_REQUEST || ours ? VITALS_NEUTRAL : VITALS_FAILED);
     if (cls != CLASS_REQUEST && !ours)
         atomic_fetch_add_explicit(&r->channel->cell->errors, 1, memory_order_relaxed);
-    if (cls != CLASS_REQUEST) {
-        if (p->tried_n && (cls != CLASS_KEY || fault->kind & FAULT_MAPPING))
-            p->tried[p->tried_n - 1].credential_id = -1; /* this attempt's */
-    }
+    if (p->tried_n &&
+        (cls == CLASS_REQUEST ? !sent : cls != CLASS_KEY || fault->kind & FAULT_MAPPING))
+        p->tried[p->tried_n - 1].credential_id = -1; /* this attempt's */
     if (hedge_lost(r, fault->err))
         return;
+    bool unfit = !sent && cls == CLASS_REQUEST; /* it cannot be written for this channel */
+    if (unfit)
+        forget_target(r);
+    else if (!sent)
+        gate_leave(&r->pass, 0, 0, loop_now_ms(w->loop));
     struct choice next;
     struct reasons why = {0};
-    bool more =
-        cls == CLASS_REQUEST ? choose_fallback(r, fault->kind) : r->attempts < set->attempts_max;
+    bool more = cls == CLASS_REQUEST && sent ? choose_fallback(r, fault->kind)
+                                             : r->attempts < set->attempts_max + unfit;
     bool again = more && !w->stopping &&
                  loop_now_ms(w->loop) - p->first_attempt_ms < set->retry_wall_ms &&
                  !p->passthrough &&                /* it may have had an effect */
@@ -383,7 +417,10 @@ void attempt_failed(struct request *r, const struct fault *fault)
         final_answer(r, &last);
         return;
     }
-    settle_attempt(r, fault->err);
+    if (unfit)
+        r->attempts--; /* it was none */
+    else
+        settle_attempt(r, fault->err);
     begin(r, &next, backoff_ms(r, cls));
 }
 
@@ -414,8 +451,13 @@ void attempt_start(struct request *r)
 {
     struct choice c;
     struct reasons why;
-    if (r->plan->passthrough ? passthrough_choose(r, &c, &why) : choose(r, 0, &c, &why))
+    if (r->plan->passthrough ? passthrough_choose(r, &c, &why) : choose(r, 0, &c, &why)) {
         begin(r, &c, 0);
+        return;
+    }
+    enum err e = request_admit(r);
+    if (e)
+        request_refuse(r, e, NULL);
     else if (op_row((enum llm_op)r->op)->kind == KIND_COUNT_TOKENS)
         translate_count(r);
     else

@@ -230,10 +230,11 @@ static void put_channels(struct gateway *g, struct buf *b)
 
 static void put_process(struct gateway *g, struct buf *b)
 {
-    uint64_t connections = 0, bodies = 0;
+    uint64_t connections = 0, bodies = 0, unsent = 0;
     for (unsigned i = 0; i < g->settings.workers; i++) {
         connections += atomic_load(&g->workers[i]->connections);
         bodies += atomic_load(&g->workers[i]->body_bytes);
+        unsent += atomic_load(&g->workers[i]->unsent_bytes);
     }
     metrics_text_family(b, "lyss_connections", "gauge", "Open inbound connections.");
     metrics_text_u64(b, "lyss_connections", NULL, 0, connections);
@@ -246,8 +247,14 @@ static void put_process(struct gateway *g, struct buf *b)
     metrics_text_i64(b, "lyss_upstream_connects_total", NULL, 0,
                      atomic_load(&g->upstream_connects));
     metrics_text_family(b, "lyss_large_body_bytes", "gauge",
-                        "Memory of request bodies over 64 KiB.");
+                        "Memory of requests with bodies over 64 KiB, and of answers held.");
     metrics_text_u64(b, "lyss_large_body_bytes", NULL, 0, bodies);
+    metrics_text_family(b, "lyss_unsent_bytes", "gauge",
+                        "Answers that callers have not taken, beyond 64 KiB each.");
+    metrics_text_u64(b, "lyss_unsent_bytes", NULL, 0, unsent);
+    metrics_text_family(b, "lyss_unsent_dropped_total", "counter",
+                        "Answers cut short since all of memory_budget was taken.");
+    metrics_text_u64(b, "lyss_unsent_dropped_total", NULL, 0, SUM(g, unsent_dropped));
     struct journal_stats s;
     journal_stats(g->journal, &s);
     metrics_text_family(b, "lyss_journal_pending_records", "gauge",

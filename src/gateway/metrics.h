@@ -15,8 +15,9 @@ enum { STATUS_CLASSES = 6 }; /* 1xx … 5xx by first digit; 0: none was sent */
 struct worker_metrics {
     struct counter requests[OP_COUNT][LEDGER_STATES];
     struct counter statuses[STATUS_CLASSES];
-    struct counter refused;   /* before admission */
-    struct counter tokens[9]; /* by ledger counter */
+    struct counter refused;        /* before admission */
+    struct counter unsent_dropped; /* answers cut short for want of memory */
+    struct counter tokens[9];      /* by ledger counter */
     struct counter attempts, retries;
     struct counter accepted;
     struct counter idem_replayed, idem_joined, idem_conflicts, idem_not_stored;

@@ -235,10 +235,7 @@ static bool short_of_memory(struct worker *w, uint64_t body_bytes)
     struct gateway *g = w->gateway;
     if (body_bytes <= BIG_BODY_BYTES)
         return false;
-    uint64_t used = 0;
-    for (unsigned i = 0; i < g->settings.workers; i++)
-        used += atomic_load_explicit(&g->workers[i]->body_bytes, memory_order_relaxed);
-    return used + body_bytes > g->settings.memory_budget_bytes / 10 * 8;
+    return gateway_memory_used(g) + body_bytes > g->settings.memory_budget_bytes / 10 * 8;
 }
 
 static enum err check_body(struct worker *w, const struct http_head *h, struct err_info *info)
@@ -484,10 +481,8 @@ static enum step phase_resolve(struct request *r)
     return STEP_NEXT;
 }
 
-static enum step phase_admit(struct request *r)
+enum err request_admit(struct request *r)
 {
-    if (r->worker->stopping)
-        return refused(r, ERR_SHUTDOWN, NULL);
     struct ledger_admitted a = {
         .tenant_id = r->tenant_id,
         .user_id = r->user_id,
@@ -502,14 +497,14 @@ static enum step phase_admit(struct request *r)
     };
     memcpy(a.request_id, r->id, 16);
     enum err e = journal_admitted(r->worker->ring, &a);
-    if (e)
-        return refused(r, e, NULL);
-    r->admitted = 1;
-    return STEP_NEXT;
+    r->admitted = !e;
+    return e;
 }
 
 static enum step phase_attempt(struct request *r)
 {
+    if (r->worker->stopping)
+        return refused(r, ERR_SHUTDOWN, NULL);
     r->phase = PHASE_ATTEMPT;
     r->plan->first_attempt_ms = loop_now_ms(r->worker->loop);
     attempt_start(r);
@@ -517,7 +512,7 @@ static enum step phase_attempt(struct request *r)
 }
 
 static enum step (*const phases[])(struct request *) = {
-    phase_parse, phase_resolve, idempotency_phase, recall_phase, phase_admit, phase_attempt};
+    phase_parse, phase_resolve, idempotency_phase, recall_phase, phase_attempt};
 
 void pipeline_run(struct request *r)
 {

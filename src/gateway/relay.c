@@ -250,8 +250,7 @@ void relay_break(struct request *r, enum ledger_state state, enum err e,
         return;
     }
     if (r->conn || r->idem) {
-        uint32_t tokens = r->tap.has_usage ? (uint32_t)usage_output_tokens(&r->tap.usage)
-                                           : estimate_tokens(&r->tap.out);
+        uint32_t tokens = settle_output(r);
         if (!fault) {
             fault_from_err(&own, e, info);
             fault = &own;
@@ -363,10 +362,10 @@ static void on_head(struct http_call *call, const struct http_head *h)
     } else if (r->sse && !r->stream) {
         (void)!err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream sent a stream nobody asked for");
         attempt_error(r, ERR_UPSTREAM_PROTOCOL, &info);
-    } else if (r->whole && h->framing == HTTP_BODY_LENGTH && relay_is_success(r) &&
-               h->length <= r->worker->settings.max_held_bytes) {
-        r->plan->reply = arena_alloc(&r->arena, (size_t)h->length);
-        r->plan->reply_cap = r->plan->reply ? (size_t)h->length : 0;
+    } else if (r->whole && h->framing == HTTP_BODY_LENGTH && h->length && relay_is_success(r) &&
+               h->length <= r->worker->settings.max_held_bytes &&
+               !relay_hold_whole(r, (size_t)h->length)) {
+        attempt_error(r, ERR_NOMEM, NULL);
     }
 }
 
@@ -402,6 +401,8 @@ static void on_end(struct http_call *call)
     struct request *r = of_call(call);
     struct err_info info;
     err_info_init(&info);
+    if (r->phase != PHASE_DRAIN && r->sse && relay_stream_end(r))
+        return;
     if (r->phase == PHASE_DRAIN || r->sse || (r->gunzip && !gunzip_ended(r->gunzip))) {
         (void)!err_set(&info, ERR_UPSTREAM_INCOMPLETE,
                        r->sse ? "the upstream ended the stream without its terminal event"

@@ -7,6 +7,7 @@
 #include "gateway/pace.h"
 #include "gateway/memory/recall.h"
 #include "gateway/translate.h"
+#include "net/gunzip.h"
 #include "net/scratch.h"
 
 #define HOLD_EVENTS_MAX 64
@@ -59,6 +60,7 @@ static void complete(struct request *r, struct str run)
     if (!join_held(r, &run))
         return;
     recall_keep(r);
+    r->tap.told_out = estimate_tokens(&r->tap.out); /* the last word on it has been said */
     bool ok = relay_send_down(r, run, true);
     request_settle(r, ok ? LEDGER_COMPLETED : LEDGER_CLIENT_GONE, 200,
                    ok ? ERR_OK : ERR_CLIENT_GONE);
@@ -272,11 +274,33 @@ static bool tear(struct request *r, struct str rest)
     mem_free(r->tail);
     r->tail = NULL;
     r->torn_last = begins_last(r, rest);
-    if (r->torn_last)
+    r->torn_kept = r->torn_last || r->op == OP_GENERATE;
+    if (r->torn_kept)
         relay_keep_last(r, rest.p, rest.n);
-    else
-        r->tap.out.bytes += rest.n; /* nothing better is known of what is not looked at */
+    if (!r->torn_last)
+        relay_count_unread(r, rest, rest.n);
     return flush_run(r, rest);
+}
+
+/* The torn event has ended, and nobody has read it: of Gemini's the last bytes may say that an
+ * answer has, too. True: with it the stream is complete. */
+static bool torn_was_last(struct request *r)
+{
+    static __thread struct openai_event e;
+    struct buf doc;
+    unsigned flags = 0;
+    buf_init(&doc, 8192);
+    if (r->torn_kept && r->translation && r->tail && relay_read_last_event(r, &doc)) {
+        struct sse_event ev = {.data = buf_view(&doc), .has_data = true};
+        flags = translate_event(r, &ev, NULL, &e);
+        if (flags & EV_USAGE)
+            keep_usage(r, e.usage_raw);
+    }
+    buf_release(&doc);
+    mem_free(r->tail);
+    r->tail = NULL;
+    r->tail_n = r->tail_cap = 0;
+    return flags & EV_TERMINAL;
 }
 
 /* Passes on what still belongs to the torn event, up to its empty line; in becomes what follows. */
@@ -298,15 +322,20 @@ static bool pass_torn(struct request *r, struct str *in)
     }
     struct str rest = str_make(in->p, at);
     *in = str_from(*in, at);
-    if (r->torn_last) {
+    if (r->torn_kept)
         relay_keep_last(r, rest.p, rest.n);
+    if (r->torn_last) {
         if (!r->torn) {
             relay_read_last_usage(r);
             complete(r, rest);
             return false;
         }
-    } else {
+    } else if (!r->unread_media) {
         r->tap.out.bytes += at;
+    }
+    if (!r->torn && !r->torn_last && torn_was_last(r)) {
+        complete(r, rest);
+        return false;
     }
     if (!relay_send_down(r, rest, false))
         return false;
@@ -364,4 +393,19 @@ void relay_stream_bytes(struct request *r, char *p, size_t n)
     uint32_t most = r->channel->drain_tokens;
     if (r->orphan && most && !idempotency_wanted(r) && estimate_tokens(&r->tap.out) > most)
         relay_break(r, LEDGER_CLIENT_GONE, ERR_CLIENT_GONE, NULL, NULL);
+}
+
+bool relay_stream_end(struct request *r)
+{
+    struct buf *out = scratch_buf(SCRATCH_TRANSLATED, TRANSLATE_BODY_MAX);
+    if (r->tail_n || r->torn || (r->gunzip && !gunzip_ended(r->gunzip)) || !translate_ends(r, out))
+        return false;
+    if (buf_failed(out)) {
+        fail_stream(r, ERR_NOMEM, NULL);
+        return true;
+    }
+    if (r->phase == PHASE_ATTEMPT)
+        relay_commit(r);
+    complete(r, out->n ? buf_view(out) : STR(""));
+    return true;
 }

@@ -12,7 +12,9 @@
 
 #define ERROR_BODY_MAX 65536
 
-#define LAST_BYTES 2048
+#define LAST_BYTES   2048
+#define MEDIA_LOOK   16384 /* of what is not read: where a picture or a sound would have begun */
+#define MEDIA_TOKENS 1500
 
 void relay_keep_last(struct request *r, const char *p, size_t n)
 {
@@ -27,6 +29,21 @@ void relay_keep_last(struct request *r, const char *p, size_t n)
     memmove(r->tail, r->tail + r->tail_n - old, old);
     memcpy(r->tail + old, p, n);
     r->tail_n = (uint32_t)(old + n);
+}
+
+void relay_count_unread(struct request *r, struct str start, size_t n)
+{
+    static const struct str words[] = {STR("\"inlineData\""), STR("\"inline_data\""), STR("_b64"),
+                                       STR("\"b64_json\""), STR(";base64,")};
+    struct str head = str_make(start.p, start.n < MEDIA_LOOK ? start.n : MEDIA_LOOK);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (str_find(head, words[i]) >= 0) {
+            r->tap.out.tokens += MEDIA_TOKENS;
+            r->unread_media = 1;
+            return;
+        }
+    r->tap.out.bytes += n;
+    r->unread_media = 0;
 }
 
 /* One past the end of the object that begins at s.p[at]; 0: it does not end. */
@@ -50,6 +67,44 @@ static size_t object_end(struct str s, size_t at)
     return 0;
 }
 
+/* Where the value of the last member of that name begins in the last bytes; 0: there is none. */
+static size_t last_member(struct str all, struct str name)
+{
+    for (size_t at = all.n; at-- > 1;) {
+        if (!str_starts(str_from(all, at), name) || all.p[at - 1] == '\\')
+            continue;
+        for (at += name.n; at < all.n && strchr(" \t\r\n:", all.p[at]); at++)
+            ;
+        return at < all.n ? at : 0;
+    }
+    return 0;
+}
+
+bool relay_read_last_event(const struct request *r, struct buf *out)
+{
+    struct str all = str_make(r->tail, r->tail_n);
+    size_t reason = last_member(all, STR("\"finishReason\""));
+    size_t counts = last_member(all, STR("\"usageMetadata\""));
+    size_t index = last_member(all, STR("\"index\"")), end = reason;
+    if (!reason || all.p[reason] != '"')
+        return false;
+    while (++end < all.n && (all.p[end] == '_' || (all.p[end] >= 'A' && all.p[end] <= 'Z')))
+        ;
+    size_t digits = 0;
+    while (index > reason && digits < 2 && index + digits < all.n && all.p[index + digits] >= '0' &&
+           all.p[index + digits] <= '9')
+        digits++;
+    size_t counts_end = counts && all.p[counts] == '{' ? object_end(all, counts) : 0;
+    buf_printf(out, "{\"candidates\":[{\"finishReason\":%.*s\",\"index\":%.*s}]",
+               STR_FMT(str_make(all.p + reason, end - reason)),
+               STR_FMT(digits ? str_make(all.p + index, digits) : STR("0")));
+    if (counts_end)
+        buf_printf(out, ",\"usageMetadata\":%.*s",
+                   STR_FMT(str_make(all.p + counts, counts_end - counts)));
+    buf_char(out, '}');
+    return !buf_failed(out);
+}
+
 /* Each wire has its own members; of what passes unread nothing else tells whose they are. */
 static bool read_usage(struct str object, bool gemini, struct usage *out)
 {
@@ -68,9 +123,10 @@ void relay_read_last_usage(struct request *r)
 {
     static const struct str key = STR("\"usage\""), google = STR("\"usageMetadata\"");
     struct str all = str_make(r->tail, r->tail_n);
+    bool may_be_gemini = r->op == OP_PASSTHROUGH || r->op == OP_GENERATE;
     for (size_t at = all.n; at-- > 1;) {
         struct str rest = str_from(all, at);
-        bool gemini = r->op == OP_PASSTHROUGH && str_starts(rest, google);
+        bool gemini = may_be_gemini && str_starts(rest, google);
         if ((!gemini && !str_starts(rest, key)) || all.p[at - 1] == '\\')
             continue;
         ptrdiff_t open = str_chr(str_from(all, at), '{');
@@ -83,6 +139,19 @@ void relay_read_last_usage(struct request *r)
     }
 }
 
+bool relay_hold_whole(struct request *r, size_t cap)
+{
+    struct request_plan *p = r->plan;
+    char *room = arena_alloc(&r->arena, cap);
+    if (!room)
+        return false;
+    if (p->reply_n)
+        memcpy(room, p->reply, p->reply_n);
+    p->reply = room;
+    p->reply_cap = cap;
+    return translate_weigh(r);
+}
+
 static bool gather(struct request *r, const char *p, size_t n)
 {
     struct request_plan *pl = r->plan;
@@ -90,13 +159,8 @@ static bool gather(struct request *r, const char *p, size_t n)
         size_t cap = pl->reply_cap ? pl->reply_cap * 2 : 4096;
         while (cap < pl->reply_n + n)
             cap *= 2;
-        char *q = arena_alloc(&r->arena, cap);
-        if (!q)
+        if (!relay_hold_whole(r, cap))
             return false;
-        if (pl->reply_n)
-            memcpy(q, pl->reply, pl->reply_n);
-        pl->reply = q;
-        pl->reply_cap = cap;
     }
     memcpy(pl->reply + pl->reply_n, p, n);
     pl->reply_n += n;
@@ -115,7 +179,7 @@ static void wrong_kind(struct request *r)
 void relay_whole_bytes(struct request *r, const char *p, size_t n)
 {
     if (r->phase == PHASE_RELAY) {
-        if (op_row(r->op)->generates)
+        if (op_row(r->op)->generates && !r->unread_media)
             r->tap.out.bytes += n;
         relay_keep_last(r, p, n);
         relay_send_down(r, str_make(p, n), false);
@@ -141,7 +205,7 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
     }
     relay_commit(r);
     if (op_row(r->op)->generates) /* nothing better is known of a reply that is not held */
-        r->tap.out.bytes = r->plan->reply_n + n;
+        relay_count_unread(r, start, r->plan->reply_n + n);
     if (r->plan->reply_n)
         relay_keep_last(r, r->plan->reply, r->plan->reply_n);
     relay_keep_last(r, p, n);
@@ -221,8 +285,8 @@ void relay_whole_end(struct request *r)
     idempotency_take(r, r->upstream_status, "application/json", body, true);
     struct http_conn *c = r->conn;
     r->conn = NULL;
-    if (c)
-        http_reply(c, r->upstream_status, reply_headers(r, "application/json"), body);
-    request_settle(r, LEDGER_COMPLETED, r->upstream_status, ERR_OK);
+    bool ok = !c || http_reply(c, r->upstream_status, reply_headers(r, "application/json"), body);
+    request_settle(r, ok ? LEDGER_COMPLETED : LEDGER_CLIENT_GONE, r->upstream_status,
+                   ok ? ERR_OK : ERR_CLIENT_GONE);
     request_free(r);
 }

@@ -121,8 +121,10 @@ struct request {
         call_live, orphan, force_stream, settled;
     uint8_t array; /* the caller's stream is a JSON array */
     struct array_form array_form;
-    uint8_t torn;                    /* enum torn: inside an event that was too long to be held */
-    uint8_t torn_last;               /* … which is the stream's own end */
+    uint8_t torn;      /* enum torn: inside an event that was too long to be held */
+    uint8_t torn_last; /* … which is the stream's own end */
+    uint8_t torn_kept; /* … whose last bytes are kept, for they may say that it is */
+    uint8_t unread_media;
     uint16_t usage_cap;              /* room at usage_raw.p */
     struct gunzip *gunzip;           /* for an answer that is compressed */
     struct translation *translation; /* of a stream that a codec reads */
@@ -165,6 +167,8 @@ extern const struct http_service gateway_service;
 void request_refuse(struct request *r, enum err e, const struct err_info *info);
 /* The same while its body is being parsed: the step that is on its way frees it. */
 void request_refuse_parsing(struct request *r, enum err e);
+/* Writes it into the journal: from here on it has one row, however it ends. */
+enum err request_admit(struct request *r) MUST_CHECK;
 /* Goes on with the phase that it waits in. */
 void pipeline_run(struct request *r);
 /* Ends what the request still has and frees it. */
@@ -229,14 +233,24 @@ void relay_shed_plan(struct request *r);
 
 /* ---- relay_events.c ---- */
 void relay_stream_bytes(struct request *r, char *p, size_t n);
+/* Its body has ended. True: that was its own end, and the request has ended, too. */
+bool relay_stream_end(struct request *r) MUST_CHECK;
 
 /* ---- relay_whole.c ---- */
+/* Room for an answer that is held. False: there is none. */
+bool relay_hold_whole(struct request *r, size_t cap) MUST_CHECK;
 void relay_whole_bytes(struct request *r, const char *p, size_t n);
 void relay_whole_end(struct request *r);
 /* Of what is passed on as it comes, the last bytes are kept (in r->tail): the usage stands there.
  */
 void relay_keep_last(struct request *r, const char *p, size_t n);
 void relay_read_last_usage(struct request *r);
+/* What the last bytes of one of Gemini's events say of its end: an event of its own, in out. False:
+ * nothing. */
+bool relay_read_last_event(const struct request *r, struct buf *out) MUST_CHECK;
+/* Counts n bytes of output that is not read, which begins so: as text, or, where it holds a picture
+ * or a sound, as one. r->unread_media says which, for the bytes that follow. */
+void relay_count_unread(struct request *r, struct str start, size_t n);
 
 /* ---- settle.c: how it ended ---- */
 /* Writes the one usage row, the metrics and the log line. status: what the caller got, 0: nothing.
@@ -247,6 +261,8 @@ void settle_attempt(struct request *r, enum err outcome);
 void settle_progress(struct request *r);
 /* What the call has used so far by what passed, for the model that it is with. */
 struct usage settle_estimate(const struct request *r);
+/* Output tokens of the live call so far, as they would be charged. */
+uint32_t settle_output(const struct request *r);
 /* The live call's first content has come. */
 void settle_first(struct request *r);
 /* The call that is live, if any, has ended so: for the channel's vitals. */

@@ -2,7 +2,8 @@
  *
  * Charging follows one rule for every end: what the upstream reported if it
  * did; else what was counted, marked as estimated; nothing where no byte of the
- * upstream came back. */
+ * upstream came back.  What came of a stream behind its last report (Anthropic's
+ * first event is one) and was cut is counted on top of it. */
 #include <assert.h>
 #include <stdio.h>
 
@@ -33,11 +34,25 @@ struct usage settle_estimate(const struct request *r)
 static struct usage used(const struct request *r, bool *estimated)
 {
     *estimated = !r->tap.has_usage && r->upstream_status >= 200 && r->upstream_status < 300;
-    if (r->tap.has_usage)
-        return r->tap.usage;
+    if (r->tap.has_usage) {
+        struct usage u = r->tap.usage;
+        uint32_t since = r->sse ? estimate_tokens(&r->tap.out) - r->tap.told_out : 0;
+        *estimated = since > 0;
+        since = scaled(r, since);
+        u.out_text = u.out_text < UINT32_MAX - since ? u.out_text + since : UINT32_MAX;
+        return u;
+    }
     if (*estimated)
         return settle_estimate(r);
     return (struct usage){0};
+}
+
+uint32_t settle_output(const struct request *r)
+{
+    bool estimated;
+    struct usage u = used(r, &estimated);
+    uint64_t n = usage_output_tokens(&u);
+    return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
 
 static struct bill bill_of(const struct request *r)

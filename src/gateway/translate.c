@@ -16,7 +16,7 @@
 struct translation {
     const struct codec *from, *to; /* the upstream's; the caller's, NULL: the same */
     void *reader, *writer;
-    bool finished; /* a finish reason was seen */
+    uint64_t begun[2], finished[2]; /* bits by candidate; finished: a reason was seen */
 };
 
 /* ---- which operation ---- */
@@ -94,14 +94,17 @@ void translate_release(struct request_plan *p)
     buf_release(&p->overridden);
 }
 
-void translate_weigh(struct request *r)
+bool translate_weigh(struct request *r)
 {
     const struct request_plan *p = r->plan;
-    uint64_t bytes = p->body.body.n + p->meaning.used_bytes + p->translated.cap + p->overridden.cap;
+    const struct gateway *g = r->worker->gateway;
+    uint64_t bytes = p->body.body.n + p->meaning.used_bytes + p->translated.cap +
+                     p->overridden.cap + p->reply_cap;
     if (bytes <= COUNTED_BYTES || bytes <= r->body_bytes)
-        return;
+        return true;
     atomic_fetch_add_explicit(&r->worker->body_bytes, bytes - r->body_bytes, memory_order_relaxed);
     r->body_bytes = bytes;
+    return gateway_memory_used(g) <= g->settings.memory_budget_bytes;
 }
 
 enum err translate_request(struct request *r, const struct choice *c, struct err_info *info)
@@ -132,7 +135,7 @@ enum err translate_request(struct request *r, const struct choice *c, struct err
         e = ERR_NOMEM;
     if (e == ERR_NOMEM && (r->arena.full || p->translated.n > p->translated.max / 2))
         e = too_much(info);
-    translate_weigh(r);
+    (void)translate_weigh(r); /* what has begun goes on */
     return e;
 }
 
@@ -192,6 +195,18 @@ void translation_free(struct translation **t)
     mem_free(x);
 }
 
+static void mark(uint64_t bits[2], uint32_t candidate)
+{
+    bits[candidate / 64 % 2] |= UINT64_C(1) << candidate % 64;
+}
+
+/* Has each answer that began said why it ended? */
+static bool finished(const struct translation *t)
+{
+    return (t->finished[0] | t->finished[1]) && !(t->begun[0] & ~t->finished[0]) &&
+           !(t->begun[1] & ~t->finished[1]);
+}
+
 struct sink {
     struct request *r;
     struct buf *out;
@@ -217,11 +232,13 @@ static void on_event(void *ctx, const struct neutral_event *ev)
     case EVENT_REASONING:
     case EVENT_REFUSAL:
     case EVENT_TOOL_ARGS:
+        mark(t->begun, ev->candidate);
         if (ev->text.n)
             s->flags |= EV_CONTENT;
         estimate_add_text(&r->tap.out, ev->text);
         break;
     case EVENT_TOOL:
+        mark(t->begun, ev->candidate);
         estimate_add_text(&r->tap.out, ev->name);
         s->flags |= EV_CONTENT;
         break;
@@ -229,11 +246,11 @@ static void on_event(void *ctx, const struct neutral_event *ev)
         s->flags |= EV_CONTENT;
         break;
     case EVENT_FINISH:
-        t->finished = true;
+        mark(t->finished, ev->candidate);
         s->flags |= EV_CONTENT;
         break;
     case EVENT_END:
-        s->unfinished = t->to && !t->finished;
+        s->unfinished = t->to && !finished(t);
         if (s->unfinished)
             return; /* the caller's form wants a reason, and we make up none */
         r->tap.ended = true;
@@ -245,6 +262,7 @@ static void on_event(void *ctx, const struct neutral_event *ev)
     if (ev->usage) {
         r->tap.usage = *ev->usage;
         r->tap.has_usage = true;
+        r->tap.told_out = estimate_tokens(&r->tap.out);
         s->flags |= EV_USAGE;
     }
     if (r->recall)
@@ -270,12 +288,8 @@ static struct str find_usage(struct str body)
 
 static enum err without_reason(struct fault *f)
 {
-    struct err_info info;
-    err_info_init(&info);
-    enum err e = err_set(&info, ERR_UPSTREAM_INCOMPLETE,
-                         "the upstream's answer ended without a finish reason");
-    fault_from_err(f, e, &info);
-    return e;
+    return fault_set(f, ERR_UPSTREAM_INCOMPLETE,
+                     "the upstream's answer ended without a finish reason");
 }
 
 unsigned translate_event(struct request *r, const struct sse_event *in, struct buf *out,
@@ -300,10 +314,20 @@ unsigned translate_event(struct request *r, const struct sse_event *in, struct b
     } else if (!(sink.flags & (EV_CONTENT | EV_TERMINAL))) {
         sink.flags |= EV_LIFECYCLE;
     }
-    ev->usage_raw = sink.flags & EV_USAGE && t->finished ? find_usage(in->data) : STR_NULL;
+    ev->usage_raw = sink.flags & EV_USAGE && finished(t) ? find_usage(in->data) : STR_NULL;
     if (!ev->usage_raw.n)
         sink.flags &= ~(unsigned)EV_USAGE;
     return ev->flags = sink.flags;
+}
+
+bool translate_ends(struct request *r, struct buf *out)
+{
+    struct translation *t = r->translation;
+    struct sink sink = {.r = r, .out = out};
+    if (!t || r->tap.ended || !t->from->reader_ends || !t->from->reader_ends(t->reader))
+        return false;
+    on_event(&sink, &(struct neutral_event){.type = EVENT_END});
+    return r->tap.ended;
 }
 
 static void count_parts(struct estimate *out, const struct part *p)
@@ -328,16 +352,9 @@ enum err translate_reply(struct request *r, struct str body, struct buf *out, st
     const struct codec *from = codec_of((enum llm_op)r->call_op);
     struct neutral_reply reply = {0};
     struct json_doc d;
-    enum err e = json_parse(&d, body, NULL);
-    if (e == ERR_NOMEM)
+    enum err e = fault_unless_object(&d, body, f);
+    if (e)
         return e;
-    if (e || !json_is(&d, json_root(&d), JSON_OBJECT)) {
-        struct err_info info;
-        err_info_init(&info);
-        e = err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is not a JSON object");
-        fault_from_err(f, e, &info);
-        return e;
-    }
     e = from->read_reply(&reply, &d, &r->plan->link, str_c(r->channel->provider->name), &r->arena,
                          f);
     if (!e && arena_failed(&r->arena))

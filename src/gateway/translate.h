@@ -23,8 +23,9 @@ bool translate_needed(const struct request *r);
 enum err translate_read(struct request *r, struct err_info *info) MUST_CHECK;
 /* Frees what translations have made of the body. */
 void translate_release(struct request_plan *p);
-/* What the forms of a body take beside it counts against the memory budget, too. */
-void translate_weigh(struct request *r);
+/* What the forms of a body take beside it, and an answer that is held, counts against the memory
+ * budget, too. False: that is all taken. */
+bool translate_weigh(struct request *r);
 /* Writes the body for c->channel into plan->translated, the receipt into plan->edits.dropped.
  * ERR_INVALID with info in the caller's terms; ERR_NOMEM. */
 enum err translate_request(struct request *r, const struct choice *c,
@@ -35,6 +36,9 @@ enum err translate_stream(struct request *r) MUST_CHECK;
  * date, and what the caller gets appended to out where the forms differ. */
 unsigned translate_event(struct request *r, const struct sse_event *in, struct buf *out,
                          struct openai_event *ev);
+/* The stream's body has ended after whole events. True: that is its own end, and out has what the
+ * caller's form writes for it. */
+bool translate_ends(struct request *r, struct buf *out) MUST_CHECK;
 /* A whole 2xx answer: r->tap and r->usage_raw from it; the caller's body in out where the forms
  * differ. ERR_NOMEM, or the fault's error. */
 enum err translate_reply(struct request *r, struct str body, struct buf *out,

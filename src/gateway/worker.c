@@ -264,6 +264,25 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
+uint64_t gateway_memory_used(const struct gateway *g)
+{
+    uint64_t used = 0;
+    for (unsigned i = 0; i < g->settings.workers; i++)
+        used += atomic_load_explicit(&g->workers[i]->body_bytes, memory_order_relaxed) +
+                atomic_load_explicit(&g->workers[i]->unsent_bytes, memory_order_relaxed);
+    return used;
+}
+
+/* All of the budget is taken: one who is slow to take an answer does not get the rest of it. */
+static bool is_full(struct http_server *s)
+{
+    struct worker *w = s->user;
+    if (gateway_memory_used(w->gateway) <= w->gateway->settings.memory_budget_bytes)
+        return false;
+    counter_add(&w->metrics.unsent_dropped, 1);
+    return true;
+}
+
 static void init_server(struct worker *w)
 {
     w->server = (struct http_server){
@@ -272,6 +291,8 @@ static void init_server(struct worker *w)
         .limits = server_limits(&w->settings),
         .tls = w->gateway->server_tls,
         .connections = &w->connections,
+        .unsent_bytes = &w->unsent_bytes,
+        .full = is_full,
         .user = w,
     };
 }

@@ -64,6 +64,7 @@ struct worker {
     uint64_t stop_by_ms;
     _Atomic unsigned connections;  /* read by other workers, to pass descriptors on */
     _Atomic uint64_t body_bytes;   /* of requests under way; read by all */
+    _Atomic uint64_t unsent_bytes; /* of answers that slow callers do not take; read by all */
     struct worker_metrics metrics; /* written by this worker, read by any */
 };
 
@@ -103,6 +104,9 @@ void gateway_reload(struct gateway *g, struct rules *rules);
 /* Stops accepting, ends what is idle at once and streams in-band, within settings.stop_ms; joins
  * all threads and frees the workers. */
 void gateway_stop(struct gateway *g);
+
+/* What large bodies and unsent answers take now, of memory_budget_bytes. Any thread. */
+uint64_t gateway_memory_used(const struct gateway *g);
 
 /* The calling worker's own origin for a channel; NULL: no memory. */
 struct http_origin *worker_origin(struct worker *w, struct channel *ch);

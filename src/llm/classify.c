@@ -288,6 +288,23 @@ void fault_from_err(struct fault *f, enum err err, const struct err_info *info)
         str_copy(f->param, sizeof f->param, str_c(info->field));
 }
 
+enum err fault_set(struct fault *f, enum err err, const char *why)
+{
+    struct err_info info;
+    err_info_init(&info);
+    err = err_set(&info, err, "%s", why);
+    fault_from_err(f, err, &info);
+    return err;
+}
+
+enum err fault_unless_object(struct json_doc *d, struct str body, struct fault *f)
+{
+    enum err e = json_parse(d, body, NULL);
+    if (e == ERR_NOMEM || (!e && json_is(d, json_root(d), JSON_OBJECT)))
+        return e;
+    return fault_set(f, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is not a JSON object");
+}
+
 /* ---- Retry-After ---------------------------------------------------------- */
 
 /* IMF-fixdate (RFC 9110 5.6.7): "Sun, 06 Nov 1994 08:49:37 GMT". -1: none. */

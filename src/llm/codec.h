@@ -28,6 +28,7 @@ struct target {
 struct link {
     bool schema_tool; /* a JSON schema went as a forced hidden tool named SCHEMA_TOOL: its arguments
                          are the answer's text */
+    uint8_t answers;  /* how many were asked for; 0: not known */
 };
 #define SCHEMA_TOOL "lyss_json_answer"
 
@@ -74,6 +75,9 @@ struct codec {
      * error nothing more is read. */
     enum err (*read_event)(void *state, struct str provider, struct str name, struct str data,
                            struct arena *scratch, neutral_emit *emit, void *ctx, struct fault *f);
+    /* The body has ended after whole events: is that the stream's own end? NULL: never, the form
+     * has an event for it. */
+    bool (*reader_ends)(const void *state);
     void (*reader_release)(void *state); /* NULL: nothing to release */
 
     /* Streams, caller's side. */

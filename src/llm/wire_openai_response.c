@@ -121,12 +121,9 @@ static void read_choices(const struct json_doc *d, uint32_t choices, struct esti
     }
 }
 
-static void starved_fault(struct fault *f)
+static enum err starved_fault(struct fault *f)
 {
-    struct err_info info;
-    err_info_init(&info);
-    enum err e = err_set(&info, ERR_UPSTREAM_ERROR, "the upstream ran out of resources");
-    fault_from_err(f, e, &info);
+    return fault_set(f, ERR_UPSTREAM_ERROR, "the upstream ran out of resources");
 }
 
 /* Errors also come flat: {"object":"error","message":…}. JSON_NONE: none. */
@@ -162,16 +159,9 @@ enum err openai_reply_read(struct openai_reply *r, enum llm_op op, struct str pr
     if (!f)
         f = &scratch;
     *r = (struct openai_reply){.has_usage = false};
-    enum err e = json_parse(&d, body, NULL);
-    if (e == ERR_NOMEM)
+    enum err e = fault_unless_object(&d, body, f);
+    if (e)
         return e;
-    if (e || !json_is(&d, json_root(&d), JSON_OBJECT)) {
-        struct err_info info;
-        err_info_init(&info);
-        e = err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is not a JSON object");
-        fault_from_err(f, e, &info);
-        return e;
-    }
     read_top(&d, &t);
     if (error_of(&d, &t) != JSON_NONE) {
         fault_from_object(f, provider, &d, error_of(&d, &t));
@@ -184,11 +174,7 @@ enum err openai_reply_read(struct openai_reply *r, enum llm_op op, struct str pr
     if (t.output != JSON_NONE)
         scan_output(&d, t.output, &r->out);
     r->finished = reply_finished(&d, op, &t, &told);
-    if (told.starved) {
-        starved_fault(f);
-        return f->err;
-    }
-    return ERR_OK;
+    return told.starved ? starved_fault(f) : ERR_OK;
 }
 
 /* ---- streams ------------------------------------------------------------------ */
@@ -218,9 +204,7 @@ void openai_stream_init(struct openai_stream *s, enum llm_op op)
 
 static unsigned fail(struct openai_event *ev, unsigned flags, enum err e, const char *text)
 {
-    struct err_info info;
-    err_info_init(&info);
-    fault_from_err(&ev->fault, err_set(&info, e, "%s", text), &info);
+    (void)!fault_set(&ev->fault, e, text);
     return flags;
 }
 
@@ -246,7 +230,7 @@ static unsigned chat_event(struct openai_stream *s, const struct json_doc *d, co
     read_choices(d, t->choices, &s->out, &told);
     s->finished |= told.finished;
     if (told.starved) {
-        starved_fault(&ev->fault);
+        (void)!starved_fault(&ev->fault);
         return flags | EV_ERROR;
     }
     return flags | (told.any || told.finished ? EV_CONTENT : EV_LIFECYCLE);
@@ -330,6 +314,8 @@ unsigned openai_stream_event(struct openai_stream *s, struct str provider, struc
     } else {
         ev->flags = json_event(s, provider, name, data, ev);
     }
+    if (ev->flags & EV_USAGE)
+        s->told_out = estimate_tokens(&s->out);
     if (ev->flags & (EV_TERMINAL | EV_ERROR))
         s->ended = true;
     return ev->flags;

@@ -48,6 +48,7 @@ struct openai_stream {
     uint32_t next_sequence; /* Responses: sequence_number of an event of ours */
     struct usage usage;     /* latest: values are cumulative and assigned */
     struct estimate out;    /* of the output so far */
+    uint32_t told_out; /* … in tokens, when usage was last told: what came since is not in it */
 };
 
 struct openai_event {

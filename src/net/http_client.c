@@ -1,47 +1,15 @@
-/* http_client: connections to upstreams, from the name to the last byte of the answer. */
-#include "net/http_warm.h"
+/* http_client: connections to upstreams, from the call to the last byte of the answer, and the pool
+ * of those that are idle. http_connect.c makes them. */
+#include "net/http_upstream.h"
 
 #include <stdatomic.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/alloc.h"
 #include "net/scratch.h"
 
-enum { RESOLVING, CONNECTING, WAITING_HEAD, IN_BODY, IDLE, CLOSED };
-
-#define ADDRESSES    8
 #define IDLE_MAX     1024
 #define READS_A_TURN 16
-
-struct http_upstream {
-    struct tcp tcp; /* first */
-    struct http_client *client;
-    struct http_origin *origin;
-    struct http_call *call;
-    struct http_upstream *next, *prev;               /* in the client's pool, while idle */
-    struct http_upstream *origin_next, *origin_prev; /* in the origin's, while idle */
-    struct setup *setup;                             /* while resolving and connecting */
-    char *in;                                        /* a partial head */
-    uint32_t in_len, in_cap, scan;
-    uint64_t left;
-    struct http_chunked chunked;
-    uint64_t idle_since_ms;
-    uint8_t state, framing;
-    bool keep_alive, served, tcp_open, early_bytes;
-};
-
-/* What only a connection being made needs. */
-struct setup {
-    struct http_upstream *u;
-    struct dns_query query;
-    struct deadline deadline;
-    struct message begin;
-    struct checked_addr to[ADDRESSES];
-    unsigned n, at;
-    bool querying, beginning;
-    struct err_info info;
-};
 
 static struct http_upstream *of_tcp(struct tcp *t)
 {
@@ -62,30 +30,15 @@ static void pool_remove(struct http_upstream *u)
     u->origin->idle_n--;
 }
 
-static void free_setup(struct http_upstream *u)
-{
-    struct setup *s = u->setup;
-    if (!s)
-        return;
-    if (s->querying)
-        dns_cancel(&s->query);
-    deadline_clear(&s->deadline);
-    s->querying = false;
-    if (s->beginning) {
-        s->u = NULL; /* its message is under way and frees it */
-    } else {
-        mem_free(s);
-    }
-    u->setup = NULL;
-}
-
-static void on_closed(struct tcp *t)
+void http_upstream_closed(struct tcp *t)
 {
     mem_free(of_tcp(t));
 }
 
-static void count_open(struct http_client *c, struct http_origin *o, int by)
+void http_upstream_count(struct http_upstream *u, int by)
 {
+    struct http_client *c = u->client;
+    struct http_origin *o = u->origin;
     o->open_n += (unsigned)by;
     if (o->open_all)
         atomic_fetch_add_explicit(o->open_all, by, memory_order_relaxed);
@@ -94,31 +47,24 @@ static void count_open(struct http_client *c, struct http_origin *o, int by)
         atomic_fetch_add_explicit(c->open_all, by, memory_order_relaxed);
 }
 
-static void count_connect(struct http_upstream *u)
-{
-    u->origin->connects++;
-    if (u->client->connects_all)
-        atomic_fetch_add_explicit(u->client->connects_all, 1, memory_order_relaxed);
-}
-
 void http_upstream_close(struct http_upstream *u)
 {
     if (u->state == CLOSED)
         return;
     if (u->state == IDLE)
         pool_remove(u);
-    count_open(u->client, u->origin, -1);
+    http_upstream_count(u, -1);
     u->state = CLOSED;
     if (u->call)
         u->call->conn = NULL;
     u->call = NULL;
     if (u->origin->warming == u)
         u->origin->warming = NULL;
-    free_setup(u);
+    http_connect_stop(u);
     mem_free(u->in);
     u->in = NULL;
     if (u->tcp_open)
-        tcp_close(&u->tcp, on_closed);
+        tcp_close(&u->tcp, http_upstream_closed);
     else
         mem_free(u);
 }
@@ -158,7 +104,7 @@ static void pool_put(struct http_upstream *u)
 static enum err begin(struct http_client *c, struct http_origin *o,
                       struct http_call *call) MUST_CHECK;
 
-static void fail(struct http_upstream *u, enum err e, const struct err_info *info)
+void http_upstream_fail(struct http_upstream *u, enum err e, const struct err_info *info)
 {
     struct http_call *call = u->call;
     struct http_client *c = u->client;
@@ -220,7 +166,7 @@ static bool body_bytes(struct http_upstream *u, char *p, size_t n)
         if (e == ERR_AGAIN)
             return true;
         if (e) {
-            fail(u, ERR_UPSTREAM_PROTOCOL, &info);
+            http_upstream_fail(u, ERR_UPSTREAM_PROTOCOL, &info);
             return false;
         }
         if (used < n)
@@ -279,7 +225,7 @@ static void head_bytes(struct http_upstream *u, char *p, size_t n)
     err_info_init(&info);
     if (u->in_len) {
         if (!keep_head(u, p, n)) {
-            fail(u, ERR_NOMEM, NULL);
+            http_upstream_fail(u, ERR_NOMEM, NULL);
             return;
         }
         p = u->in;
@@ -294,7 +240,7 @@ static void head_bytes(struct http_upstream *u, char *p, size_t n)
         if (!e)
             e = http_response_parse(&h, str_make(p, scan), false, &info);
         if (e) {
-            fail(u, ERR_UPSTREAM_PROTOCOL, &info);
+            http_upstream_fail(u, ERR_UPSTREAM_PROTOCOL, &info);
             return;
         }
         p += scan;
@@ -317,7 +263,7 @@ static void head_bytes(struct http_upstream *u, char *p, size_t n)
         memmove(u->in, p, n);
         u->in_len = (uint32_t)n;
     } else if (n && !keep_head(u, p, n)) {
-        fail(u, ERR_NOMEM, NULL);
+        http_upstream_fail(u, ERR_NOMEM, NULL);
     }
 }
 
@@ -337,7 +283,8 @@ static void on_eof(struct http_upstream *u, enum tcp_io r)
     if (u->state == IN_BODY)
         (void)!err_set(&info, ERR_UPSTREAM_INCOMPLETE,
                        "the upstream closed in the middle of its answer");
-    fail(u, u->state == IN_BODY ? ERR_UPSTREAM_INCOMPLETE : ERR_UPSTREAM_RESET, &info);
+    http_upstream_fail(u, u->state == IN_BODY ? ERR_UPSTREAM_INCOMPLETE : ERR_UPSTREAM_RESET,
+                       &info);
 }
 
 static bool take_bytes(struct http_upstream *u)
@@ -376,7 +323,7 @@ static void on_sent(struct tcp *t)
     (void)t;
 }
 
-/* ---- connecting -------------------------------------------------------------------- */
+/* ---- calls --------------------------------------------------------------------------- */
 
 static bool send_request(struct http_upstream *u)
 {
@@ -387,7 +334,7 @@ static bool send_request(struct http_upstream *u)
     return tcp_write_lent(&u->tcp, call->work, call->iov_n);
 }
 
-static void send_on_fresh(struct http_upstream *u)
+void http_upstream_ready(struct http_upstream *u)
 {
     if (!u->call) {
         u->origin->warming = NULL;
@@ -398,169 +345,7 @@ static void send_on_fresh(struct http_upstream *u)
         on_readable(&u->tcp); /* the peer may have answered before it closed: reading tells */
 }
 
-static void connect_next(struct http_upstream *u);
-
-static void on_connected(struct tcp *t, enum err e)
-{
-    struct http_upstream *u = of_tcp(t);
-    struct setup *s = u->setup;
-    if (e) {
-        char why[160] = "";
-        if (e == ERR_TLS && t->tls) {
-            tls_error_text(t->tls, why, sizeof why);
-            (void)!err_set(&s->info, e, "TLS handshake with the upstream: %s", why);
-        } else if (t->sys_errno) {
-            (void)!err_set(&s->info, e, "connect: %s", strerrordesc_np(t->sys_errno));
-        }
-        if (e != ERR_TLS && s->at < s->n) {
-            /* The next address gets a socket of its own; the old one closes under a husk. */
-            struct http_upstream *fresh = mem_zalloc(sizeof *fresh);
-            if (fresh) {
-                *fresh = *u;
-                fresh->tcp_open = false;
-                s->u = fresh;
-                u->setup = NULL;
-                u->state = CLOSED;
-                u->call = NULL;
-                if (fresh->call)
-                    fresh->call->conn = fresh;
-                else
-                    fresh->origin->warming = fresh;
-                tcp_close(&u->tcp, on_closed);
-                connect_next(fresh);
-                return;
-            }
-        }
-        struct err_info info = s->info;
-        fail(u, e, &info);
-        return;
-    }
-    free_setup(u);
-    count_connect(u);
-    send_on_fresh(u);
-}
-
-static const struct tcp_events events = {on_readable, on_sent, on_connected};
-
-static void connect_next(struct http_upstream *u)
-{
-    struct setup *s = u->setup;
-    struct http_origin *o = u->origin;
-    u->state = CONNECTING;
-    enum err e = ERR_CONNECT;
-    while (s->at < s->n) {
-        e = tcp_connect(&u->tcp, u->client->loop, &s->to[s->at++], &events, o->tls,
-                        url_host(&o->url), u->client->sessions, &s->info);
-        if (!e) {
-            u->tcp_open = true;
-            return;
-        }
-    }
-    struct err_info info = s->info;
-    fail(u, e, &info);
-}
-
-static void on_setup_deadline(struct deadline *d)
-{
-    struct setup *s = (struct setup *)((char *)d - offsetof(struct setup, deadline));
-    struct http_upstream *u = s->u;
-    struct err_info info;
-    err_info_init(&info);
-    bool dns = u->state == RESOLVING;
-    (void)!err_set(&info, ERR_CONNECT_TIMEOUT, "%s took longer than %u ms",
-                   dns ? "resolving the upstream's name" : "connecting to the upstream",
-                   u->origin->connect_ms);
-    fail(u, dns ? ERR_DNS_TIMEOUT : ERR_CONNECT_TIMEOUT, &info);
-}
-
-static void resolved(struct http_upstream *u, enum err e, const struct addr *a, size_t n)
-{
-    struct setup *s = u->setup;
-    if (n > ADDRESSES)
-        n = ADDRESSES;
-    if (!e)
-        e = guard_check_all(u->client->guard, a, n, s->to, &s->info);
-    if (e) {
-        struct err_info info = s->info;
-        fail(u, e, &info);
-        return;
-    }
-    s->n = (unsigned)n;
-    s->at = 0;
-    connect_next(u);
-}
-
-static void on_resolved(struct dns_query *q, enum err e, const struct addr *a, size_t n)
-{
-    struct setup *s = (struct setup *)((char *)q - offsetof(struct setup, query));
-    s->querying = false;
-    resolved(s->u, e, a, n);
-}
-
-/* First step of a new connection, on a turn of its own so that no callback comes too early. */
-static void on_begin(struct message *m)
-{
-    struct setup *s = (struct setup *)((char *)m - offsetof(struct setup, begin));
-    struct http_upstream *u = s->u;
-    s->beginning = false;
-    if (!u) { /* cancelled meanwhile */
-        mem_free(s);
-        return;
-    }
-    struct http_origin *o = u->origin;
-    struct http_client *c = u->client;
-    if (o->open) {
-        int fd = o->open(o->open_user);
-        enum err e = fd < 0 ? ERR_CONNECT : tcp_open(&u->tcp, c->loop, fd, &events, NULL);
-        if (e) {
-            if (fd >= 0)
-                close(fd);
-            fail(u, e, NULL);
-            return;
-        }
-        u->tcp_open = true;
-        free_setup(u);
-        count_connect(u);
-        send_on_fresh(u);
-        return;
-    }
-    deadline_set(c->loop, &s->deadline, loop_now_ms(c->loop) + o->connect_ms, on_setup_deadline);
-    if (o->url.is_ip) {
-        resolved(u, ERR_OK, &o->url.ip, 1);
-        return;
-    }
-    struct addr known[DNS_ADDRS_MAX];
-    size_t n;
-    enum err e = dns_lookup_cached(c->dns, url_host(&o->url), o->url.port, known, &n);
-    if (e != ERR_AGAIN) {
-        resolved(u, e, known, n);
-        return;
-    }
-    s->querying = true;
-    dns_resolve(c->dns, &s->query, url_host(&o->url), o->url.port, on_resolved);
-}
-
-struct http_upstream *http_upstream_new(struct http_client *c, struct http_origin *o)
-{
-    struct http_upstream *u = mem_zalloc(sizeof *u);
-    struct setup *s = u ? mem_zalloc(sizeof *s) : NULL;
-    if (!s) {
-        mem_free(u);
-        return NULL;
-    }
-    u->client = c;
-    u->origin = o;
-    u->setup = s;
-    u->state = RESOLVING;
-    o->connect_at_ms = loop_now_ms(c->loop);
-    count_open(c, o, 1);
-    s->u = u;
-    s->beginning = true;
-    s->begin.run = on_begin;
-    err_info_init(&s->info);
-    loop_defer(c->loop, &s->begin);
-    return u;
-}
+const struct tcp_events http_upstream_events = {on_readable, on_sent, http_connect_done};
 
 static enum err begin(struct http_client *c, struct http_origin *o, struct http_call *call)
 {

@@ -44,7 +44,7 @@ static size_t put_head(struct http_conn *c, char *to, int status, const char *fr
     return n;
 }
 
-static void reply(struct http_conn *c, int status, struct str headers, size_t length,
+static bool reply(struct http_conn *c, int status, struct str headers, size_t length,
                   struct str body)
 {
     char head[256];
@@ -73,16 +73,17 @@ static void reply(struct http_conn *c, int status, struct str headers, size_t le
         http_conn_request_done(c);
     else
         http_conn_end_unsent(c);
+    return ok;
 }
 
-void http_reply(struct http_conn *c, int status, struct str headers, struct str body)
+bool http_reply(struct http_conn *c, int status, struct str headers, struct str body)
 {
-    reply(c, status, headers, body.n, body);
+    return reply(c, status, headers, body.n, body);
 }
 
 void http_reply_head(struct http_conn *c, int status, struct str headers, size_t length)
 {
-    reply(c, status, headers, length, STR_NULL);
+    (void)reply(c, status, headers, length, STR_NULL);
 }
 
 /* ---- streams ------------------------------------------------------------------------------ */

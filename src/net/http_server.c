@@ -64,6 +64,28 @@ static void forget_input(struct http_conn *c)
     c->in_len = c->in_cap = c->scan = 0;
 }
 
+/* The queue is empty, or goes with the connection. */
+static void forget_unsent(struct http_conn *c)
+{
+    if (c->unsent_bytes)
+        atomic_fetch_sub_explicit(c->server->unsent_bytes, c->unsent_bytes, memory_order_relaxed);
+    c->unsent_bytes = 0;
+}
+
+/* Counts what waits beyond what is free; the queue keeps its room until it is empty. False: there
+ * is no room for so much. */
+static bool count_unsent(struct http_conn *c)
+{
+    struct http_server *s = c->server;
+    size_t n = tcp_queued(&c->tcp);
+    if (!s->unsent_bytes || n <= HTTP_UNSENT_FREE + c->unsent_bytes)
+        return true;
+    n -= HTTP_UNSENT_FREE;
+    atomic_fetch_add_explicit(s->unsent_bytes, n - c->unsent_bytes, memory_order_relaxed);
+    c->unsent_bytes = n;
+    return !s->full || !s->full(s);
+}
+
 static void count(struct http_server *s, int by)
 {
     s->count += (unsigned)by;
@@ -81,6 +103,7 @@ static void destroy(struct http_conn *c)
     deadline_clear(&c->deadline);
     http_conn_unhold(c);
     forget_input(c);
+    forget_unsent(c);
     *c->prev = c->next;
     if (c->next)
         c->next->prev = c->prev;
@@ -239,7 +262,11 @@ bool http_conn_write(struct http_conn *c, const struct iovec *iov, unsigned n)
     }
     if (tcp_queued(&c->tcp))
         arm(c);
-    return true;
+    if (count_unsent(c))
+        return true;
+    c->tcp.failed = 1; /* as if the peer had gone: it does not get the rest */
+    look_again(c);
+    return false;
 }
 
 /* ---- bodies ------------------------------------------------------------------------ */
@@ -553,6 +580,7 @@ static void on_readable(struct tcp *t)
 static void on_sent(struct tcp *t)
 {
     struct http_conn *c = of_tcp(t);
+    forget_unsent(c);
     if (c->state == FLUSH_CLOSE)
         linger(c);
     else if (c->state == SERVING || c->state == STREAMING)

@@ -38,6 +38,9 @@ struct http_server_limits {
 
 struct http_held;
 
+/* A stream may have so much waiting before it pauses. */
+#define HTTP_UNSENT_FREE 65536u
+
 struct http_server {
     struct loop *loop;
     const struct http_service *service;
@@ -46,7 +49,13 @@ struct http_server {
     struct http_conn *conns; /* all of them */
     unsigned count, lingering;
     _Atomic unsigned *connections; /* follows count, for other threads; may be NULL */
-    bool closing;                  /* every reply carries Connection: close */
+    /* What callers have not taken of their answers, but for the first HTTP_UNSENT_FREE of each
+     * connection; follows it, for other threads. NULL: it is not counted. */
+    _Atomic uint64_t *unsent_bytes;
+    /* Is that more than there is room for? Asked when it has grown; true: the connection that
+     * it grew by ends, with what it has sent. NULL: never. */
+    bool (*full)(struct http_server *s);
+    bool closing; /* every reply carries Connection: close */
     /* The last byte of each reply to a request whose body was accepted waits until
      * http_server_send_held; held is told of each. NULL: none waits. */
     void (*held)(struct http_server *s);
@@ -74,6 +83,7 @@ struct http_conn {
     uint32_t in_len, in_cap, scan;
     char *body;
     uint64_t body_n, body_cap;
+    uint64_t unsent_bytes; /* of it, counted at the server: most of what waited at once */
     struct http_chunked chunked;
     struct addr peer;
 };
@@ -100,8 +110,9 @@ bool http_server_send_held(struct http_server *s, uint64_t upto);
 void http_accept(struct http_conn *c, struct arena *arena);
 
 /* A whole reply in one write. headers: complete "Name: value\r\n" lines. The connection goes on to
- * its next request; c->user is cleared first. */
-void http_reply(struct http_conn *c, int status, struct str headers, struct str body);
+ * its next request; c->user is cleared first. False: the peer is gone, or there is no room for what
+ * it does not take; failed() is not called. */
+bool http_reply(struct http_conn *c, int status, struct str headers, struct str body);
 /* The same with a length announced but no body (answers to HEAD). */
 void http_reply_head(struct http_conn *c, int status, struct str headers, size_t length);
 

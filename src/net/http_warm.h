@@ -10,9 +10,10 @@ void http_warm_touch(struct http_client *c, struct http_origin *o);
 /* A last time: forgets all origins, closes what is being made. */
 void http_warm_stop(struct http_client *c);
 
-/* ---- http_client.c ---- */
+/* ---- http_connect.c ---- */
 /* Begins a connection, for no call yet; NULL: no memory. */
 struct http_upstream *http_upstream_new(struct http_client *c, struct http_origin *o);
+/* ---- http_client.c ---- */
 /* At once, whatever it does; its call, if any, hears nothing. */
 void http_upstream_close(struct http_upstream *u);
 

@@ -15,9 +15,9 @@
  * names left out, comma-separated; `schema_tool`: true when the link says so; `refused` {field, at,
  * says} in place of `out`: at is how the text at the error's offset begins, says a part of its
  * sentence.
- * - reply and stream: `provider`; `link` {schema_tool}; `answer` {op, request_id, model, created,
- *   estimate_in, include_usage, base64}; `fault` {err, status, says}: reading ends so (a reply: in
- *   place of `out`; a stream: after `out`).
+ * - reply and stream: `provider`; `link` {schema_tool, answers}; `answer` {op, request_id, model,
+ * created, estimate_in, include_usage, base64}; `fault` {err, status, says}: reading ends so (a
+ * reply: in place of `out`; a stream: after `out`).
  * - stream: `in` and `out` are arrays of events.  An event is its data: a string stands for itself
  *   ("[DONE]"), JSON for its text; or {"event": name, "data": …}; `out` may also hold
  *   {"comment": "ping"}.  `named`: true says that each event's name is the `type` of its data.
@@ -229,6 +229,7 @@ static void read_case(struct kase *k, struct str text)
     k->write = codec_by_name(text_of(d, 0, "write"));
     k->provider = text_of(d, 0, "provider");
     k->link.schema_tool = flag_of(d, json_get(d, 0, STR("link")), "schema_tool");
+    k->link.answers = (uint8_t)number_of(d, json_get(d, 0, STR("link")), "answers");
     read_target(k, json_get(d, 0, STR("target")));
     struct str op = text_of(d, as, "op"), id = text_of(d, as, "request_id");
     k->answer = (struct answer){
@@ -416,6 +417,8 @@ static enum err feed(const struct kase *k, struct str bytes, void *reader, struc
         assert_false(arena_failed(&scratch));
         arena_release(&scratch);
     }
+    if (!e && !run->over && !tail.n && k->read->reader_ends && k->read->reader_ends(reader))
+        take(run, &(struct neutral_event){.type = EVENT_END});
     return e;
 }
 

@@ -16,7 +16,7 @@
 
 #define SHARE_MAX   8     /* one answer takes at most this part of the budget */
 #define SWEEP_MS    1000  /* what is too old goes at most so much later */
-#define PIECE_BYTES 65536 /* of a stored stream, written at a time */
+#define PIECE_BYTES 65536 /* of a stored answer, written at a time */
 
 struct idem_shard {
     struct idem_table table;
@@ -348,17 +348,16 @@ static void log_replay(const struct request *r, const struct idem_answer *a, con
 
 static void replay_ended(struct request *r)
 {
-    bool broken = r->idem->claim.answer->broken;
     struct http_conn *c = r->conn;
     r->conn = NULL;
-    if (broken)
+    if (r->idem->claim.answer->broken)
         http_stream_break(c);
     else
         http_stream_finish(c);
     request_free(r);
 }
 
-/* Writes as much of a stream as the caller takes. */
+/* Writes as much of an answer as the caller takes. */
 static void replay_on(struct request *r)
 {
     struct idem *x = r->idem;
@@ -411,7 +410,8 @@ static enum step replay(struct request *r)
     counter_add(&m->statuses[a->status / 100 % STATUS_CLASSES], 1);
     log_replay(r, a, stored ? "replayed" : "joined");
     bool stream = str_eq(str_c(a->type), STR("text/event-stream"));
-    if (stream && (a->broken || a->n > PIECE_BYTES || r->head_sent)) {
+    bool pieces = a->n > PIECE_BYTES && (stream || !r->head_sent);
+    if (pieces || (stream && (a->broken || r->head_sent))) {
         r->phase = PHASE_REPLAY;
         replay_on(r);
         return STEP_DONE;

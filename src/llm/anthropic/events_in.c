@@ -303,22 +303,16 @@ enum err anthropic_read_event(void *state, struct str provider, struct str name,
 {
     struct anthropic_reader *s = state;
     struct json_doc d;
-    struct err_info info;
     if (s->ended || !str_trim(data).n)
         return ERR_OK;
-    err_info_init(&info);
-    enum err e = json_parse(&d, data, &info);
+    enum err e = json_parse(&d, data, NULL);
     uint32_t root = e ? JSON_NONE : json_root(&d);
     if (e == ERR_NOMEM || (!e && json_is(&d, root, JSON_OBJECT) && arena_failed(scratch))) {
         fault_from_err(f, ERR_NOMEM, NULL);
         return ERR_NOMEM;
     }
-    if (e || !json_is(&d, root, JSON_OBJECT)) {
-        err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream's stream holds what is no event");
-        info.offset = -1;
-        fault_from_err(f, ERR_UPSTREAM_PROTOCOL, &info);
-        return ERR_UPSTREAM_PROTOCOL;
-    }
+    if (e || !json_is(&d, root, JSON_OBJECT))
+        return fault_set(f, ERR_UPSTREAM_PROTOCOL, "the upstream's stream holds what is no event");
     struct in in = {s, &d, scratch, emit_event, ctx, anthropic_issuer(provider)};
     uint32_t error = json_get(&d, root, STR("error"));
     if (error != JSON_NONE && (type_is(&in, root, STR("error")) || str_eq(name, STR("error")))) {

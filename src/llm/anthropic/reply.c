@@ -6,15 +6,6 @@
 
 /* ---- reading ---- */
 
-static enum err broken(struct fault *f, const char *what)
-{
-    struct err_info info;
-    err_info_init(&info);
-    enum err e = err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is %s", what);
-    fault_from_err(f, e, &info);
-    return e;
-}
-
 static struct str text_of(const struct json_doc *d, uint32_t obj, struct str name, struct arena *a)
 {
     struct str s = STR_NULL;
@@ -117,7 +108,7 @@ enum err anthropic_read_reply(struct neutral_reply *out, const struct json_doc *
         return f->err;
     }
     if (!json_is(d, content, JSON_ARRAY))
-        return broken(f, "no message");
+        return fault_set(f, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is no message");
     out->candidates = arena_zalloc(a, sizeof *out->candidates);
     if (!out->candidates)
         return ERR_NOMEM;
@@ -273,7 +264,7 @@ enum err anthropic_read_count_reply(struct neutral_reply *out, const struct json
         return f->err;
     }
     if (!json_i64(d, json_get(d, root, STR("input_tokens")), &n) || n < 0)
-        return broken(f, "no count of tokens");
+        return fault_set(f, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is no count of tokens");
     out->tokens = (uint64_t)n;
     return ERR_OK;
 }

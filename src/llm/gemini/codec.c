@@ -14,6 +14,7 @@ const struct codec codec_generate = {
     .reader_bytes = sizeof(struct gemini_reader),
     .reader_init = gemini_reader_init,
     .read_event = gemini_read_event,
+    .reader_ends = gemini_reader_ends,
     .writer_bytes = sizeof(struct gemini_writer),
     .writer_init = gemini_writer_init,
     .write_event = gemini_write_event,

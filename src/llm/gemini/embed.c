@@ -246,12 +246,7 @@ static enum err write_batch(struct neutral_request *r, const struct target *t, s
 
 static enum err no_vector(struct fault *f)
 {
-    struct err_info info;
-    err_info_init(&info);
-    info.offset = -1;
-    enum err e = err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream's answer lacks a vector");
-    fault_from_err(f, e, &info);
-    return e;
+    return fault_set(f, ERR_UPSTREAM_PROTOCOL, "the upstream's answer lacks a vector");
 }
 
 /* One vector or several: either form may come from a server that is like Google's. */

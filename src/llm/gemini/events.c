@@ -2,9 +2,10 @@
  *
  * Each event is a whole response with what is new in it; usageMetadata is
  * cumulative; there is no last event by name.  The stream is complete when
- * every candidate that was seen has its finishReason: with that event where it
- * brings token counts, as Google's does, else with the one after it, whose
- * counts would be lost otherwise.  What an event means is collected first and
+ * every candidate that was asked for has its finishReason: with that event where
+ * it brings token counts, as Google's does, else with the one after it, whose
+ * counts would be lost otherwise.  Candidates that never began may come no more:
+ * then only the body's end tells.  What an event means is collected first and
  * emitted at the end: a writer may use the thread's json_parse tape. */
 #include "llm/gemini/gemini.h"
 
@@ -26,7 +27,20 @@ struct ctx {
 
 void gemini_reader_init(void *state, const struct link *link)
 {
-    (void)state, (void)link;
+    struct gemini_reader *s = state;
+    unsigned n = link ? link->answers : 0;
+    s->asked = (1u << (n < GEMINI_CANDIDATES_MAX ? n : GEMINI_CANDIDATES_MAX)) - 1;
+}
+
+/* All that began has its finishReason. */
+static bool all_finished(const struct gemini_reader *s)
+{
+    return s->seen && s->seen == s->finished;
+}
+
+bool gemini_reader_ends(const void *state)
+{
+    return all_finished(state);
 }
 
 /* Lends an event to fill in; a spare one once the arena is latched. */
@@ -156,15 +170,6 @@ static bool read_part(struct ctx *c, uint32_t candidate, uint32_t at)
     return true;
 }
 
-static enum err protocol(struct fault *f, enum err e, const char *why)
-{
-    struct err_info info;
-    err_info_init(&info);
-    e = err_set(&info, e, "%s", why);
-    fault_from_err(f, e, &info);
-    return e;
-}
-
 static enum err read_candidate(struct ctx *c, uint32_t at, struct fault *f)
 {
     const struct json_doc *d = c->d;
@@ -173,7 +178,7 @@ static enum err read_candidate(struct ctx *c, uint32_t at, struct fault *f)
     bool broken = false;
     json_i64(d, json_get(d, at, STR("index")), &index);
     if (index < 0 || index >= GEMINI_CANDIDATES_MAX)
-        return protocol(f, ERR_UPSTREAM_PROTOCOL, "the upstream's stream has too many candidates");
+        return fault_set(f, ERR_UPSTREAM_PROTOCOL, "the upstream's stream has too many candidates");
     uint32_t n = (uint32_t)index;
     uint32_t parts = json_get(d, json_get(d, at, STR("content")), STR("parts"));
     if (s->finished >> n & 1)
@@ -181,8 +186,8 @@ static enum err read_candidate(struct ctx *c, uint32_t at, struct fault *f)
     s->seen |= 1u << n;
     for (uint32_t i = json_child(d, parts); i != JSON_NONE; i = json_sibling(d, parts, i))
         if (!read_part(c, n, i))
-            return protocol(f, ERR_UPSTREAM_PROTOCOL,
-                            "the upstream's stream has arguments that cannot be followed");
+            return fault_set(f, ERR_UPSTREAM_PROTOCOL,
+                             "the upstream's stream has arguments that cannot be followed");
     struct str logprobs = gemini_logprobs_read(d, json_get(d, at, STR("logprobsResult")), c->a);
     if (logprobs.n)
         add(c, EVENT_LOGPROBS, n)->text = logprobs;
@@ -193,7 +198,7 @@ static enum err read_candidate(struct ctx *c, uint32_t at, struct fault *f)
         close_call(c);
     enum finish finish = gemini_finish(d, reason, s->calls[n] > 0, &broken);
     if (broken && !s->spoke)
-        return protocol(f, ERR_UPSTREAM_ERROR, "the model's call was malformed");
+        return fault_set(f, ERR_UPSTREAM_ERROR, "the model's call was malformed");
     s->finished |= 1u << n;
     add(c, EVENT_FINISH, n)->finish = (uint8_t)finish;
     return ERR_OK;
@@ -230,13 +235,13 @@ static enum err read_all(struct ctx *c, uint32_t root, struct fault *f)
     }
     uint32_t feedback = json_get(d, root, STR("promptFeedback"));
     if (!s->seen && json_get(d, feedback, STR("blockReason")) != JSON_NONE) {
-        s->seen = s->finished = 1;
+        s->asked = s->seen = s->finished = 1; /* there will be no others */
         add(c, EVENT_FINISH, 0)->finish = FINISH_CONTENT_FILTER;
     }
     bool counted = usage_read_gemini(d, json_get(d, root, STR("usageMetadata")), &c->usage);
     if (counted)
         add(c, EVENT_USAGE, 0)->usage = &c->usage;
-    s->closing = s->seen && s->seen == s->finished;
+    s->closing = all_finished(s) && !(s->asked & ~s->finished);
     if (s->closing && (counted || late))
         add(c, EVENT_END, 0);
     if (!c->first)
@@ -261,8 +266,8 @@ enum err gemini_read_event(void *state, struct str provider, struct str name, st
         if (!e && gemini_is_error(&d, root, provider, f))
             return f->err;
         if (!json_is(&d, root, JSON_OBJECT))
-            return protocol(f, ERR_UPSTREAM_PROTOCOL,
-                            "the upstream's stream has an event that is not a JSON object");
+            return fault_set(f, ERR_UPSTREAM_PROTOCOL,
+                             "the upstream's stream has an event that is not a JSON object");
         e = read_all(&c, root, f);
         if (e)
             return e;

@@ -114,7 +114,7 @@ void gemini_args_end(struct gemini_args *g, struct buf *out);
 
 #define GEMINI_CANDIDATES_MAX 16
 struct gemini_reader {
-    uint32_t seen, finished; /* bits by candidate */
+    uint32_t asked, seen, finished; /* bits by candidate; asked: 0 where not known */
     uint32_t calls[GEMINI_CANDIDATES_MAX];
     struct gemini_args args;
     uint32_t open_candidate; /* whose call's arguments are coming in pieces: open */
@@ -124,6 +124,7 @@ struct gemini_reader {
 void gemini_reader_init(void *state, const struct link *link);
 enum err gemini_read_event(void *state, struct str provider, struct str name, struct str data,
                            struct arena *scratch, neutral_emit *emit, void *ctx, struct fault *f);
+bool gemini_reader_ends(const void *state);
 
 /* Arguments of calls that are not complete, all together, and how many calls. */
 #define GEMINI_ARGS_HELD  ((size_t)1 << 20)

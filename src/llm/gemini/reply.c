@@ -17,15 +17,6 @@ bool gemini_is_error(const struct json_doc *d, uint32_t root, struct str provide
     return true;
 }
 
-static enum err broken_answer(struct fault *f, enum err e, const char *why)
-{
-    struct err_info info;
-    err_info_init(&info);
-    e = err_set(&info, e, "%s", why);
-    fault_from_err(f, e, &info);
-    return e;
-}
-
 /* ---- parts ---- */
 
 static void get_text(const struct json_doc *d, uint32_t obj, struct str name, struct arena *a,
@@ -155,18 +146,19 @@ static struct part *new_part(struct arena *a, enum part_type type, const struct 
     return p;
 }
 
-static void read_parts(struct neutral_candidate *c, const struct json_doc *d, uint32_t parts,
+/* Does it call tools? */
+static bool read_parts(struct neutral_candidate *c, const struct json_doc *d, uint32_t parts,
                        struct str response, uint32_t index, struct arena *a)
 {
     struct gemini_part g;
     uint32_t calls = 0;
     for (uint32_t i = json_child(d, parts); i != JSON_NONE; i = json_sibling(d, parts, i)) {
         if (!gemini_read_part(d, i, a, &g))
-            return;
+            return false;
         if (g.kind == GPART_CALL) {
             struct part *p = new_part(a, PART_TOOL_USE, &g, &c->parts);
             if (!p)
-                return;
+                return false;
             p->name = g.name;
             p->args = g.args.n ? g.args : STR("{}");
             p->id = g.id.n ? g.id : gemini_call_id(response, index, calls, a);
@@ -175,7 +167,7 @@ static void read_parts(struct neutral_candidate *c, const struct json_doc *d, ui
             new_part(a, g.kind == GPART_THOUGHT ? PART_REASONING : PART_TEXT, &g, &c->parts);
         }
     }
-    c->finish = (uint8_t)(calls ? FINISH_TOOL_CALLS : FINISH_STOP);
+    return calls > 0;
 }
 
 static struct neutral_candidate *add_candidate(struct neutral_reply *out, struct arena *a)
@@ -198,13 +190,13 @@ static enum err read_candidates(struct neutral_reply *out, const struct json_doc
         bool broken = false;
         if (!c)
             return ERR_NOMEM;
-        read_parts(c, d, json_get(d, json_get(d, i, STR("content")), STR("parts")), out->id,
-                   index++, a);
-        if (reason != JSON_NONE)
-            c->finish = (uint8_t)gemini_finish(d, reason, c->finish == FINISH_TOOL_CALLS, &broken);
+        bool called = read_parts(c, d, json_get(d, json_get(d, i, STR("content")), STR("parts")),
+                                 out->id, index++, a);
+        if (json_is(d, reason, JSON_STRING))
+            c->finish = (uint8_t)gemini_finish(d, reason, called, &broken);
         c->logprobs = gemini_logprobs_read(d, json_get(d, i, STR("logprobsResult")), a);
         if (broken && !c->parts)
-            return broken_answer(f, ERR_UPSTREAM_ERROR, "the model's call was malformed");
+            return fault_set(f, ERR_UPSTREAM_ERROR, "the model's call was malformed");
     }
     return ERR_OK;
 }
@@ -227,8 +219,7 @@ enum err gemini_read_reply(struct neutral_reply *out, const struct json_doc *d,
     if (!out->candidates) {
         uint32_t feedback = json_get(d, root, STR("promptFeedback"));
         if (json_get(d, feedback, STR("blockReason")) == JSON_NONE)
-            return broken_answer(f, ERR_UPSTREAM_PROTOCOL,
-                                 "the upstream's answer has no candidates");
+            return fault_set(f, ERR_UPSTREAM_PROTOCOL, "the upstream's answer has no candidates");
         struct neutral_candidate *c = add_candidate(out, a);
         if (c)
             c->finish = FINISH_CONTENT_FILTER;
@@ -247,7 +238,7 @@ enum err gemini_read_tokens(struct neutral_reply *out, const struct json_doc *d,
     if (gemini_is_error(d, root, provider, f))
         return f->err;
     if (!json_i64(d, json_get(d, root, STR("totalTokens")), &n) || n < 0)
-        return broken_answer(f, ERR_UPSTREAM_PROTOCOL, "the upstream's answer has no totalTokens");
+        return fault_set(f, ERR_UPSTREAM_PROTOCOL, "the upstream's answer has no totalTokens");
     out->tokens = (uint64_t)n;
     return ERR_OK;
 }

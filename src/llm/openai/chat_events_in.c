@@ -40,7 +40,7 @@ static void emit(struct event_in *in, struct neutral_event ev)
 static void fail(struct event_in *in, enum err e, const char *text)
 {
     if (!in->err)
-        in->err = openai_fault(in->f, e, text);
+        in->err = fault_set(in->f, e, text);
 }
 
 /* True when the value is a string that says something. */
@@ -343,10 +343,10 @@ enum err chat_read_event(void *state, struct str provider, struct str name, stru
     }
     enum err e = json_parse(&d, data, NULL);
     if (e == ERR_NOMEM)
-        return openai_fault(f, e, err_text(e));
+        return fault_set(f, e, err_text(e));
     if (e || !json_is(&d, 0, JSON_OBJECT))
-        return openai_fault(f, ERR_UPSTREAM_PROTOCOL,
-                            "the upstream sent an event that is not a JSON object");
+        return fault_set(f, ERR_UPSTREAM_PROTOCOL,
+                         "the upstream sent an event that is not a JSON object");
     uint32_t error = json_get(&d, 0, STR("error"));
     if (named_error || (error != JSON_NONE && !json_is(&d, error, JSON_NULL)) ||
         json_string_is(&d, json_get(&d, 0, STR("object")), STR("error"))) {

@@ -43,23 +43,13 @@ const char *chat_finish_name(enum finish f)
 
 /* ---- faults ---- */
 
-enum err openai_fault(struct fault *f, enum err e, const char *text)
-{
-    struct err_info info;
-    err_info_init(&info);
-    info.offset = -1;
-    e = err_set(&info, e, "%s", text);
-    fault_from_err(f, e, &info);
-    return e;
-}
-
 enum err openai_reply_error(const struct json_doc *d, struct str provider, struct fault *f)
 {
     uint32_t root = json_root(d), error = json_get(d, root, STR("error"));
     if (json_string_is(d, json_get(d, root, STR("object")), STR("error")))
         error = root;
     if (error == JSON_NONE || json_is(d, error, JSON_NULL))
-        return openai_fault(f, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is of another form");
+        return fault_set(f, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is of another form");
     fault_from_object(f, provider, d, error);
     return f->err;
 }
@@ -201,10 +191,10 @@ enum err chat_read_reply(struct neutral_reply *out, const struct json_doc *d,
     {
         if (json_string_is(d, json_get(d, c, STR("finish_reason")),
                            STR("insufficient_system_resource")))
-            return openai_fault(f, ERR_UPSTREAM_ERROR, OPENAI_STARVED);
+            return fault_set(f, ERR_UPSTREAM_ERROR, OPENAI_STARVED);
         if (!json_is(d, json_get(d, c, STR("message")), JSON_OBJECT))
-            return openai_fault(f, ERR_UPSTREAM_PROTOCOL,
-                                "the upstream's answer has a choice without a message");
+            return fault_set(f, ERR_UPSTREAM_PROTOCOL,
+                             "the upstream's answer has a choice without a message");
         if (!(*end = arena_zalloc(a, sizeof **end)))
             return ERR_NOMEM;
         read_choice(&in, c, *end);

@@ -182,8 +182,8 @@ enum err completions_read_reply(struct neutral_reply *out, const struct json_doc
     {
         struct str text;
         if (!json_string(d, json_get(d, c, STR("text")), a, &text))
-            return openai_fault(f, ERR_UPSTREAM_PROTOCOL,
-                                "the upstream's answer has a choice without a text");
+            return fault_set(f, ERR_UPSTREAM_PROTOCOL,
+                             "the upstream's answer has a choice without a text");
         if (!(*end = arena_zalloc(a, sizeof **end)))
             return ERR_NOMEM;
         struct part *p = neutral_part(a, PART_TEXT, &(*end)->parts);

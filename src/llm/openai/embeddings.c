@@ -147,13 +147,13 @@ static enum err read_vectors(struct neutral_reply *out, const struct json_doc *d
         uint32_t v = json_get(d, e, STR("embedding"));
         json_i64(d, json_get(d, e, STR("index")), &at);
         if (at < 0 || at >= n || all[at].raw.p || all[at].base64.p)
-            return openai_fault(f, ERR_UPSTREAM_PROTOCOL,
-                                "the upstream's answer numbers its vectors wrongly");
+            return fault_set(f, ERR_UPSTREAM_PROTOCOL,
+                             "the upstream's answer numbers its vectors wrongly");
         if (json_is(d, v, JSON_ARRAY))
             all[at].raw = json_raw(d, v);
         else if (!json_string(d, v, a, &all[at].base64))
-            return openai_fault(f, ERR_UPSTREAM_PROTOCOL,
-                                "the upstream's answer has an entry without a vector");
+            return fault_set(f, ERR_UPSTREAM_PROTOCOL,
+                             "the upstream's answer has an entry without a vector");
         at++;
     }
     for (int64_t i = 0; i + 1 < n; i++)

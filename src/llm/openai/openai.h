@@ -133,7 +133,6 @@ struct str openai_reply_id(const char *prefix, struct str id, struct str request
 /* An error inside d, or nothing of this form: fills f and returns its error. */
 enum err openai_reply_error(const struct json_doc *d, struct str provider,
                             struct fault *f) MUST_CHECK;
-enum err openai_fault(struct fault *f, enum err e, const char *text) MUST_CHECK;
 #define OPENAI_STARVED "the upstream ran out of resources"
 
 /* ---- the codecs' functions ---- */

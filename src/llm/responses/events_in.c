@@ -57,11 +57,7 @@ static bool is_item(const struct reading *r, uint32_t item, struct str type)
 
 static enum err fail(const struct reading *r, const char *why)
 {
-    struct err_info info;
-    err_info_init(&info);
-    enum err e = err_set(&info, ERR_UPSTREAM_PROTOCOL, "%s", why);
-    fault_from_err(r->f, e, &info);
-    return e;
+    return fault_set(r->f, ERR_UPSTREAM_PROTOCOL, why);
 }
 
 /* ---- calls ---- */

@@ -90,16 +90,9 @@ static enum finish finish_of(const struct json_doc *d, uint32_t obj, bool calls)
         return FINISH_CONTENT_FILTER;
     if (json_string_is(d, why, STR("max_output_tokens")))
         return FINISH_LENGTH;
+    if (json_string_is(d, json_get(d, obj, STR("status")), STR("incomplete")))
+        return FINISH_LENGTH; /* for whatever reason: it was cut */
     return calls ? FINISH_TOOL_CALLS : FINISH_STOP;
-}
-
-static enum err not_an_answer(struct fault *f, const char *why)
-{
-    struct err_info info;
-    err_info_init(&info);
-    enum err e = err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream's answer %s", why);
-    fault_from_err(f, e, &info);
-    return e;
 }
 
 enum err responses_read_object(struct neutral_reply *out, const struct json_doc *d, uint32_t obj,
@@ -112,10 +105,11 @@ enum err responses_read_object(struct neutral_reply *out, const struct json_doc 
         return f->err;
     }
     if (!json_is(d, list, JSON_ARRAY))
-        return not_an_answer(f, "is no response object");
+        return fault_set(f, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is no response object");
     if (json_is(d, status, JSON_STRING) && !json_string_is(d, status, STR("completed")) &&
         !json_string_is(d, status, STR("incomplete")))
-        return not_an_answer(f, "is neither completed nor incomplete");
+        return fault_set(f, ERR_UPSTREAM_PROTOCOL,
+                         "the upstream's answer is neither completed nor incomplete");
 
     struct reply_in in = {.d = d, .a = a, .c = arena_zalloc(a, sizeof *in.c)};
     if (!in.c)
@@ -147,7 +141,5 @@ enum err responses_read_reply(struct neutral_reply *out, const struct json_doc *
 {
     (void)link;
     *out = (struct neutral_reply){0};
-    if (!json_is(d, json_root(d), JSON_OBJECT))
-        return not_an_answer(f, "is not a JSON object");
     return responses_read_object(out, d, json_root(d), provider, a, f);
 }

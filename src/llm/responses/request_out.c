@@ -554,7 +554,7 @@ enum err responses_write_request(struct neutral_request *r, const struct target 
 {
     neutral_plain(r, a);
     struct request_out o = {.r = r, .t = t, .a = a, .receipt = receipt, .info = info};
-    *link = (struct link){0};
+    link->schema_tool = false;
     json_writer_init(&o.w, out);
     json_open_object(&o.w);
     json_field_string(&o.w, "model", t->model);

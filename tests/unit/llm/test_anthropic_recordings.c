@@ -9,43 +9,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <glob.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <cmocka.h>
 
 #include "llm/codec.h"
 #include "net/sse.h"
+#include "recordings.h"
 
 static glob_t found;
 static struct arena a;
-
-static struct str slurp(const char *path)
-{
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    long n = ftell(f);
-    rewind(f);
-    char *p = arena_alloc(&a, (size_t)n + 1);
-    assert_non_null(p);
-    assert_int_equal(fread(p, 1, (size_t)n, f), n);
-    fclose(f);
-    return str_make(p, (size_t)n);
-}
-
-static bool find(const char *pattern)
-{
-    const char *at = getenv("LYSS_FIXTURES");
-    char path[4096];
-    if (!at || !*at)
-        return false;
-    snprintf(path, sizeof path, "%s/anthropic/%s", at, pattern);
-    if (glob(path, 0, NULL, &found) == 0)
-        return true;
-    snprintf(path, sizeof path, "%s/*/anthropic/%s", at, pattern);
-    return glob(path, 0, NULL, &found) == 0;
-}
 
 static struct json_doc doc_of(struct str text)
 {
@@ -199,7 +170,8 @@ static void whole(const char *path)
     struct told was, is;
     struct buf out;
     struct answer as = {.op = OP_MESSAGES};
-    struct json_doc d = doc_of(slurp(path)), again;
+    char *text = recordings_read(path);
+    struct json_doc d = doc_of(str_c(text)), again;
     buf_init(&out, TOLD_MAX);
     told_init(&was);
     told_init(&is);
@@ -214,12 +186,12 @@ static void whole(const char *path)
     told_release(&was);
     told_release(&is);
     buf_release(&out);
+    free(text);
 }
 
 static void whole_answers(void **state)
 {
-    if (!find("*.json"))
-        skip();
+    recordings_find(&found, "anthropic", "*.json");
     for (size_t i = 0; i < found.gl_pathc; i++) {
         arena_init(&a, (size_t)64 << 20);
         whole(found.gl_pathv[i]);
@@ -297,11 +269,11 @@ static void streams(void **state)
 {
     static const struct str last = STR("{\"type\":\"message_stop\"}");
     unsigned n = 0;
-    if (!find("*.chunks.txt"))
-        skip();
+    recordings_find(&found, "anthropic", "*.chunks.txt");
     for (size_t i = 0; i < found.gl_pathc; i++) {
         arena_init(&a, (size_t)256 << 20);
-        struct str rest = slurp(found.gl_pathv[i]);
+        char *text = recordings_read(found.gl_pathv[i]);
+        struct str rest = str_c(text);
         print_message("%s\n", found.gl_pathv[i]);
         while (str_trim(rest).n) {
             ptrdiff_t end = str_find(rest, last);
@@ -311,6 +283,7 @@ static void streams(void **state)
             n++;
         }
         arena_release(&a);
+        free(text);
     }
     assert_true(n >= found.gl_pathc);
     globfree(&found);

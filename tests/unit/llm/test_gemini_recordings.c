@@ -10,42 +10,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <glob.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <cmocka.h>
 
 #include "llm/codec.h"
 #include "net/sse.h"
+#include "recordings.h"
 
 static glob_t found;
-
-static char *slurp(const char *path)
-{
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    long n = ftell(f);
-    rewind(f);
-    char *p = malloc((size_t)n + 1);
-    assert_int_equal(fread(p, 1, (size_t)n, f), n);
-    p[n] = 0;
-    fclose(f);
-    return p;
-}
-
-static bool find(const char *pattern)
-{
-    const char *at = getenv("LYSS_FIXTURES");
-    char path[4096];
-    if (!at || !*at)
-        return false;
-    snprintf(path, sizeof path, "%s/google/%s", at, pattern);
-    if (glob(path, 0, NULL, &found) == 0)
-        return true;
-    snprintf(path, sizeof path, "%s/*/google/%s", at, pattern);
-    return glob(path, 0, NULL, &found) == 0;
-}
 
 /* The number after the last "key":, or 0. */
 static unsigned long number(const char *text, const char *key)
@@ -236,13 +207,10 @@ static void stream(const char *path, char *text)
 
 static void streams(void **state)
 {
-    if (!find("*.chunks.txt")) {
-        print_message("LYSS_FIXTURES is not set: no recordings to check\n");
-        skip();
-    }
+    recordings_find(&found, "google", "*.chunks.txt");
     unsigned seen = 0;
     for (size_t i = 0; i < found.gl_pathc; i++) {
-        char *text = slurp(found.gl_pathv[i]);
+        char *text = recordings_read(found.gl_pathv[i]);
         bool other = strstr(text, "\"event_type\"") != NULL;
         print_message("%s%s\n", found.gl_pathv[i], other ? ": of the Interactions API" : "");
         if (!other) {
@@ -296,13 +264,10 @@ static void whole(const char *text)
 
 static void whole_bodies(void **state)
 {
-    if (!find("*.json")) {
-        print_message("LYSS_FIXTURES is not set: no recordings to check\n");
-        skip();
-    }
+    recordings_find(&found, "google", "*.json");
     unsigned seen = 0;
     for (size_t i = 0; i < found.gl_pathc; i++) {
-        char *text = slurp(found.gl_pathv[i]);
+        char *text = recordings_read(found.gl_pathv[i]);
         bool other = strstr(text, "\"object\": \"interaction\"") != NULL;
         print_message("%s%s\n", found.gl_pathv[i], other ? ": of the Interactions API" : "");
         if (!other) {

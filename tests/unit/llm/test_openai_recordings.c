@@ -8,44 +8,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <glob.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <cmocka.h>
 
 #include "llm/provider.h"
 #include "llm/wire_openai_response.h"
+#include "recordings.h"
 
 static glob_t found;
 static unsigned estimates_checked;
-
-/* A whole file, NUL-terminated; the caller frees. */
-static char *slurp(const char *path)
-{
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    long n = ftell(f);
-    rewind(f);
-    char *p = malloc((size_t)n + 1);
-    assert_int_equal(fread(p, 1, (size_t)n, f), n);
-    p[n] = 0;
-    fclose(f);
-    return p;
-}
-
-static bool find(const char *pattern)
-{
-    const char *at = getenv("LYSS_FIXTURES");
-    char path[4096];
-    if (!at || !*at)
-        return false;
-    snprintf(path, sizeof path, "%s/openai/%s", at, pattern);
-    if (glob(path, 0, NULL, &found) == 0)
-        return true;
-    snprintf(path, sizeof path, "%s/*/openai/%s", at, pattern);
-    return glob(path, 0, NULL, &found) == 0;
-}
 
 /* The number after "key":, or 0. */
 static unsigned long number(const char *text, const char *key)
@@ -91,15 +61,12 @@ static enum llm_op op_of(const char *text)
 
 static void whole_bodies(void **state)
 {
-    if (!find("*.json")) {
-        print_message("LYSS_FIXTURES is not set: no recordings to check\n");
-        skip();
-    }
+    recordings_find(&found, "openai", "*.json");
     unsigned with_usage = 0;
     for (size_t i = 0; i < found.gl_pathc; i++) {
         struct openai_reply r;
         struct fault f;
-        char *text = slurp(found.gl_pathv[i]);
+        char *text = recordings_read(found.gl_pathv[i]);
         bool is_error = strstr(text, "\"error\": {") || strstr(text, "\"error\":{");
         print_message("%s\n", found.gl_pathv[i]);
         enum err e = openai_reply_read(&r, op_of(text), STR("openai"), str_c(text), &f);
@@ -188,12 +155,9 @@ static void stream(const char *text)
 
 static void streams(void **state)
 {
-    if (!find("*.chunks.txt")) {
-        print_message("LYSS_FIXTURES is not set: no recordings to check\n");
-        skip();
-    }
+    recordings_find(&found, "openai", "*.chunks.txt");
     for (size_t i = 0; i < found.gl_pathc; i++) {
-        char *text = slurp(found.gl_pathv[i]);
+        char *text = recordings_read(found.gl_pathv[i]);
         print_message("%s\n", found.gl_pathv[i]);
         stream(text);
         free(text);

@@ -8,13 +8,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <glob.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <cmocka.h>
 
 #include "llm/codec.h"
 #include "net/sse.h"
+#include "recordings.h"
 
 static const enum llm_op forms[] = {OP_CHAT, OP_RESPONSES, OP_MESSAGES, OP_GENERATE};
 #define FORMS (sizeof forms / sizeof *forms)
@@ -172,20 +170,6 @@ static void reading_close(struct reading *r)
 
 /* ---- recordings ---- */
 
-static char *slurp(const char *path)
-{
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    long n = ftell(f);
-    rewind(f);
-    char *p = malloc((size_t)n + 1);
-    assert_int_equal(fread(p, 1, (size_t)n, f), n);
-    p[n] = 0;
-    fclose(f);
-    return p;
-}
-
 static enum llm_op form_of(const char *path, const char *text)
 {
     if (strstr(path, "/anthropic/"))
@@ -276,7 +260,7 @@ static void check_written(enum llm_op op, struct str out, const struct heard *wa
 
 static unsigned translate(const char *path)
 {
-    char *text = slurp(path);
+    char *text = recordings_read(path);
     enum llm_op from = form_of(path, text);
     struct heard *h = malloc(sizeof *h);
     unsigned done = 0;
@@ -385,7 +369,7 @@ static enum llm_op whole_form(const char *path, const char *text)
 
 static unsigned translate_whole(const char *path)
 {
-    char *text = slurp(path);
+    char *text = recordings_read(path);
     enum llm_op from = whole_form(path, text);
     struct heard *h = malloc(sizeof *h);
     struct neutral_reply r;
@@ -414,20 +398,10 @@ static unsigned translate_whole(const char *path)
 static void each(const char *kind, unsigned (*run)(const char *path))
 {
     static const char *const folders[] = {"openai", "anthropic", "google"};
-    const char *at = getenv("LYSS_FIXTURES");
-    if (!at || !*at) {
-        print_message("LYSS_FIXTURES is not set: no recordings to check\n");
-        skip();
-    }
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
-        char path[4096];
         glob_t found;
         unsigned done = 0;
-        snprintf(path, sizeof path, "%s/%s/%s", at, folders[i], kind);
-        if (glob(path, 0, NULL, &found) != 0) {
-            snprintf(path, sizeof path, "%s/*/%s/%s", at, folders[i], kind);
-            assert_int_equal(glob(path, 0, NULL, &found), 0);
-        }
+        recordings_find(&found, folders[i], kind);
         for (size_t f = 0; f < found.gl_pathc; f++) {
             print_message("%s\n", found.gl_pathv[f]);
             done += run(found.gl_pathv[f]);

@@ -9,13 +9,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <glob.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <cmocka.h>
 
 #include "llm/codec.h"
 #include "net/sse.h"
+#include "recordings.h"
 
 static glob_t found;
 static const struct answer answer = {.op = OP_RESPONSES,
@@ -219,43 +217,12 @@ static void one_stream(struct str *rest)
 
 /* ---- all of them ---- */
 
-/* A whole file, NUL-terminated; the caller frees. */
-static char *slurp(const char *path)
-{
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    long n = ftell(f);
-    rewind(f);
-    char *p = malloc((size_t)n + 1);
-    assert_int_equal(fread(p, 1, (size_t)n, f), n);
-    p[n] = 0;
-    fclose(f);
-    return p;
-}
-
-static void find(const char *pattern)
-{
-    const char *at = getenv("LYSS_FIXTURES");
-    char path[4096];
-    if (at && *at) {
-        snprintf(path, sizeof path, "%s/openai/%s", at, pattern);
-        if (glob(path, 0, NULL, &found) == 0)
-            return;
-        snprintf(path, sizeof path, "%s/*/openai/%s", at, pattern);
-        if (glob(path, 0, NULL, &found) == 0)
-            return;
-    }
-    print_message("LYSS_FIXTURES is not set: no recordings to check\n");
-    skip();
-}
-
 static void streams(void **state)
 {
     unsigned checked = 0;
-    find("*.chunks.txt");
+    recordings_find(&found, "openai", "*.chunks.txt");
     for (size_t i = 0; i < found.gl_pathc; i++) {
-        char *text = slurp(found.gl_pathv[i]);
+        char *text = recordings_read(found.gl_pathv[i]);
         struct str rest = str_trim(str_c(text));
         bool ours = str_find(rest, STR("{\"type\":\"response.created\"")) >= 0;
         /* An error's stream goes on after it; that is not read. */
@@ -301,9 +268,9 @@ static void whole_body(struct str text, const struct json_doc *d)
 static void whole_bodies(void **state)
 {
     unsigned checked = 0;
-    find("*.json");
+    recordings_find(&found, "openai", "*.json");
     for (size_t i = 0; i < found.gl_pathc; i++) {
-        char *text = slurp(found.gl_pathv[i]);
+        char *text = recordings_read(found.gl_pathv[i]);
         struct json_doc d;
         assert_int_equal(json_parse(&d, str_c(text), NULL), ERR_OK);
         if (json_string_is(&d, json_get(&d, 0, STR("object")), STR("response"))) {
