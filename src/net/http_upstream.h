@@ -11,19 +11,19 @@ struct http_setup;
 
 struct http_upstream {
     struct tcp tcp; /* first */
+    struct http_call *call;
+    uint8_t state, framing;
+    bool keep_alive, served, tcp_open, early_bytes;
+    struct http_chunked chunked;
+    uint64_t left;
     struct http_client *client;
     struct http_origin *origin;
-    struct http_call *call;
     struct http_upstream *next, *prev;               /* in the client's pool, while idle */
     struct http_upstream *origin_next, *origin_prev; /* in the origin's, while idle */
     struct http_setup *setup;                        /* while resolving and connecting */
     char *in;                                        /* a partial head */
     uint32_t in_len, in_cap, scan;
-    uint64_t left;
-    struct http_chunked chunked;
     uint64_t idle_since_ms;
-    uint8_t state, framing;
-    bool keep_alive, served, tcp_open, early_bytes;
 };
 
 /* ---- http_client.c ---- */
