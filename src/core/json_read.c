@@ -270,7 +270,7 @@ static inline const char *word(struct parser *s, const char *p, struct str w, en
     return p;
 }
 
-static const char *open_container(struct parser *s, const char *p, enum json_type type)
+static inline const char *open_container(struct parser *s, const char *p, enum json_type type)
 {
     if (s->depth == JSON_DEPTH_MAX)
         return fail(s, p, "the JSON text is nested too deeply");

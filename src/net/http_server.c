@@ -16,8 +16,10 @@
 #define LINGERING_MAX 256
 #define READS_A_TURN  16
 /* Of a message that begins: what follows of a longer body is read to where it belongs, and need not
- * be copied there. A request up to this long takes one read. */
-#define FIRST_READ 16384
+ * be copied there. A request up to this long takes one read; behind a long one less is read at
+ * first, for the next is most likely long as well. */
+#define FIRST_READ      16384
+#define FIRST_READ_LONG 4096
 
 static struct http_conn *of_tcp(struct tcp *t)
 {
@@ -524,7 +526,8 @@ static void head_bytes(struct http_conn *c, char *text, size_t n)
 static bool take_bytes(struct http_conn *c)
 {
     char *to = scratch_read();
-    size_t cap = c->state == HEAD ? FIRST_READ : SCRATCH_BYTES, n;
+    size_t first = c->body_cap > SCRATCH_BYTES ? FIRST_READ_LONG : FIRST_READ;
+    size_t cap = c->state == HEAD ? first : SCRATCH_BYTES, n;
     bool direct = c->state == BODY && c->framing == HTTP_BODY_LENGTH;
     if (direct) {
         to = c->body + c->body_n;
