@@ -127,21 +127,10 @@ static const char *skip_escape(struct parser *s, const char *p)
 {
     if (s->end - p < 2)
         return fail(s, s->end, "the text ends inside a string");
-    switch (p[1]) {
-    case '"':
-    case '\\':
-    case '/':
-    case 'b':
-    case 'f':
-    case 'n':
-    case 'r':
-    case 't':
+    if (json_is_escape(p[1]))
         return p + 2;
-    case 'u':
-        break;
-    default:
+    if (p[1] != 'u')
         return fail(s, p, "unknown escape in a string");
-    }
     s->e[s->n - 1].flags |= JSON_UNICODE;
     int unit = hex4(p + 2, s->end);
     if (unit < 0)

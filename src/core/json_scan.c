@@ -198,23 +198,6 @@ AVX2 static const char *scan_avx2(const char *p, const char *end)
     return scan_sse2(p, end);
 }
 
-static bool is_letter_escape(char c)
-{
-    switch (c) {
-    case '"':
-    case '\\':
-    case '/':
-    case 'b':
-    case 'f':
-    case 'n':
-    case 'r':
-    case 't':
-        return true;
-    default:
-        return false;
-    }
-}
-
 #define MASK(v) ((uint32_t)_mm256_movemask_epi8(v))
 
 /* Where the state between two blocks allows to stop: p, or just before. */
@@ -275,7 +258,7 @@ AVX2 static const char *skip_avx2(const char *p, const char *end, unsigned *seen
         }
         bool entered_in_escape = in_escape;
         if (in_escape) {
-            if (!is_letter_escape(*p))
+            if (!json_is_escape(*p))
                 return p - 1;
             stops &= ~1u;
             in_escape = false;
@@ -287,7 +270,7 @@ AVX2 static const char *skip_avx2(const char *p, const char *end, unsigned *seen
                 return step_back(from, p, entered_in_escape);
             if (p[at] != '\\')
                 return p + at;
-            if (at < 31 && !is_letter_escape(p[at + 1]))
+            if (at < 31 && !json_is_escape(p[at + 1]))
                 return p + at;
             *seen |= JSON_SEEN_ESCAPE;
             in_escape = at == 31;

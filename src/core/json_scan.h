@@ -36,20 +36,46 @@ const char *json_skip(const char *p, const char *end, unsigned *seen);
 /* Length of the UTF-8 sequence at p (RFC 3629), 0 when it is invalid or cut; p < end. */
 size_t json_utf8_len(const char *p, const char *end);
 
+/* May this follow a backslash by itself? */
+static inline bool json_is_escape(char c)
+{
+    switch (c) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The first of 16 bytes that is not plain ASCII; 16: none. */
+#ifdef __SSE2__
+static inline unsigned json_plain_16(const char *p)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    /* The comparison is signed: it finds control characters and non-ASCII at once. */
+    __m128i odd = _mm_or_si128(
+        _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))),
+        _mm_cmplt_epi8(v, _mm_set1_epi8(0x20)));
+    return (unsigned)__builtin_ctz((unsigned)_mm_movemask_epi8(odd) | 1u << 16);
+}
+#endif
+
 /* A string of less than 16 bytes, all of them ASCII and none escaped, that begins at p: its closing
  * quote; else NULL. */
 static inline const char *json_scan_short(const char *p, const char *end)
 {
 #ifdef __SSE2__
     if (end - p >= 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-        /* The comparison is signed: it finds control characters and non-ASCII at once. */
-        __m128i odd = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
-                                                _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))),
-                                   _mm_cmplt_epi8(v, _mm_set1_epi8(0x20)));
-        unsigned mask = (unsigned)_mm_movemask_epi8(odd);
-        if (mask && p[__builtin_ctz(mask)] == '"')
-            return p + __builtin_ctz(mask);
+        unsigned n = json_plain_16(p);
+        if (n < 16 && p[n] == '"')
+            return p + n;
     }
 #endif
     return NULL;
@@ -60,19 +86,10 @@ static inline const char *json_scan(const char *p, const char *end)
 {
 #ifdef __SSE2__
     if (end - p >= 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-        /* The comparison is signed: it finds control characters and non-ASCII at once. */
-        __m128i odd = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
-                                                _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))),
-                                   _mm_cmplt_epi8(v, _mm_set1_epi8(0x20)));
-        unsigned mask = (unsigned)_mm_movemask_epi8(odd);
-        if (mask) {
-            p += __builtin_ctz(mask);
-            if ((signed char)*p >= 0)
-                return p;
-        } else {
-            p += 16;
-        }
+        unsigned n = json_plain_16(p);
+        p += n;
+        if (n < 16 && (signed char)*p >= 0)
+            return p;
     }
 #endif
     return json_scan_long(p, end);
