@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from lib import lyss as lyss_module  # noqa: E402
+from lib.fake import Fake  # noqa: E402
 from lib.lyss import BIN, Lyss  # noqa: E402
 from lib.upstream import Upstream  # noqa: E402
 
@@ -62,6 +63,14 @@ def lyss(world):
     yield world
     # What the test has taught it of its channels (cooling down, put aside, retry budgets) passes.
     world.clock.advance(301)
+
+
+@pytest.fixture(scope="module")
+def fake():
+    """The fake that speaks every wire."""
+    with Fake() as f:
+        yield f
+    assert f.violations == []
 
 
 @pytest.fixture

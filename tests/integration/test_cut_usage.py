@@ -2,31 +2,16 @@
 import json
 
 import pytest
-from lib.fake import Fake
+from lib.fake import Playback
 from lib.lyss import Lyss
 from lib.upstream import Upstream, sse
 
 WORDS = 400
 
 
-class Raw(Upstream):
-    """Plays these events; then ends the body, or says nothing more."""
-
-    stray_headers = Fake.stray_headers
-    events, silent = (), False
-
-    async def answer(self, r, conn):
-        await conn.head(200, (("Transfer-Encoding", "chunked"),), "text/event-stream")
-        for event in self.events:
-            await conn.chunk(event)
-        if self.silent:
-            await conn.stall()
-        await conn.end()
-
-
 @pytest.fixture(scope="module")
 def up():
-    with Raw() as u:
+    with Playback() as u:
         yield u
     assert u.violations == []
 

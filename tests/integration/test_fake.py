@@ -4,7 +4,6 @@ import json
 
 import pytest
 from lib import http
-from lib.fake import Fake
 from lib.fake.scenario import TEXT, THOUGHTS, canonical, sign
 from lib.upstream import PROVIDER_KEY
 
@@ -28,13 +27,6 @@ BASES = {"openai": ("/openai/v1/chat/completions", CHAT), "responses": ("/openai
 KEYS = {"azure": ("api-key", PROVIDER_KEY), "anthropic": ("x-api-key", PROVIDER_KEY), "gemini": ("x-goog-api-key", PROVIDER_KEY),
         "gemini3": ("x-goog-api-key", PROVIDER_KEY)}
 BEARER = ("Authorization", f"Bearer {PROVIDER_KEY}")
-
-
-@pytest.fixture(scope="module")
-def fake():
-    with Fake() as f:
-        yield f
-    assert f.violations == []
 
 
 @pytest.fixture

@@ -2,20 +2,13 @@
 import json
 
 import pytest
-from lib.fake import Fake
+from lib.fake import Playback
 from lib.fake.scenario import TEXT
 from lib.lyss import Lyss
-from lib.upstream import Upstream, sse
+from lib.upstream import sse
 
 # the caller's model name: what the channel calls it
 WIRES = {"gemini": "gemini-2.5-flash", "openai": "gpt-4o-mini", "anthropic": "claude-sonnet-4-5"}
-
-
-@pytest.fixture(scope="module")
-def fake():
-    with Fake() as f:
-        yield f
-    assert f.violations == []
 
 
 @pytest.fixture(scope="module")
@@ -103,29 +96,16 @@ def test_errors_of_the_gateway(own):
     assert r.status == 400 and r.json["error"]["code"] == 400
 
 
-class Raw(Upstream):
-    """Answers every request with these bytes, in small pieces."""
-
-    stray_headers = Fake.stray_headers
-    raw = ()
-
-    async def answer(self, r, conn):
-        await conn.head(200, (("Transfer-Encoding", "chunked"),), "text/event-stream")
-        for event in self.raw:
-            for i in range(0, len(event), 997):
-                await conn.chunk(event[i:i + 997])
-        await conn.end()
-
-
 def test_events_of_any_size(own):
     """Long events pass in pieces; comments, blank lines and line ends leave no trace."""
     big = "x" * 300_000
     docs = [{"candidates": [{"content": {"parts": [{"text": t}], "role": "model"}, "index": 0}]} for t in ("a", big, "b")]
     last = {"candidates": [{"content": {"parts": [{"text": "c"}], "role": "model"}, "finishReason": "STOP", "index": 0}],
             "usageMetadata": {"promptTokenCount": 2, "candidatesTokenCount": 4, "totalTokenCount": 6}}
-    with Raw() as up:
-        up.raw = [sse(docs[0]), b": comment\n\n", b"data: " + json.dumps(docs[1]).encode() + b"\r\n\r\n", b"\n\n",
-                  b"data: " + json.dumps(docs[2], indent=1).encode().replace(b"\n", b"\ndata: ") + b"\n\n", sse(last)]
+    with Playback() as up:
+        up.piece = 997
+        up.events = [sse(docs[0]), b": comment\n\n", b"data: " + json.dumps(docs[1]).encode() + b"\r\n\r\n", b"\n\n",
+                     b"data: " + json.dumps(docs[2], indent=1).encode().replace(b"\n", b"\ndata: ") + b"\n\n", sse(last)]
         own.channel("raw", up.url, "raw=gemini-raw", provider="google")
         own.caught_up()
         r = ask(own, "raw", "one two")

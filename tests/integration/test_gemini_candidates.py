@@ -2,27 +2,14 @@
 import json
 
 import pytest
-from lib.fake import Fake
+from lib.fake import Playback
 from lib.lyss import Lyss
 from lib.upstream import Upstream, sse
 
 
-class Raw(Upstream):
-    """Answers every request with these events, and then ends the body."""
-
-    stray_headers = Fake.stray_headers
-    events = ()
-
-    async def answer(self, r, conn):
-        await conn.head(200, (("Transfer-Encoding", "chunked"),), "text/event-stream")
-        for event in self.events:
-            await conn.chunk(sse(event))
-        await conn.end()
-
-
 @pytest.fixture(scope="module")
 def up():
-    with Raw() as u:
+    with Playback() as u:
         yield u
     assert u.violations == []
 

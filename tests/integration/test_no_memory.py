@@ -11,7 +11,6 @@ import time
 import pytest
 from conftest import slack
 from lib.dialects import CALLERS, Seen
-from lib.fake import Fake
 from lib.http import Closed, request_bytes, wait
 from lib.lyss import Lyss, chat_body
 from lib.pki import make
@@ -40,13 +39,6 @@ class Memory:
         """No allocation fails any more; how many were made since fail_at."""
         self._map[:8] = bytes(8)
         return struct.unpack("<Q", self._map[8:16])[0]
-
-
-@pytest.fixture(scope="module")
-def fake():
-    with Fake() as f:
-        yield f
-    assert f.violations == []
 
 
 def started(tmp, **kw):

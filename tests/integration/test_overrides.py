@@ -2,19 +2,11 @@
 import json
 
 import pytest
-from lib.fake import Fake
 from lib.lyss import Lyss, chat_body
 from lib.upstream import PROVIDER_KEY
 
 PARAMS = {"temperature": 0.25, "top_p": None, "user": "gate\"way"}
 HEADERS = {"X-Team": "blue", "User-Agent": "ours/1", "anthropic-beta": "b-1"}
-
-
-@pytest.fixture(scope="module")
-def fake():
-    with Fake() as f:
-        yield f
-    assert f.violations == []
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import socket
 import threading
 
 import pytest
-from lib.fake import Fake
 from lib.http import wait
 from lib.lyss import Lyss, slack
 from lib.upstream import PROVIDER_KEY, Script
@@ -148,13 +147,6 @@ def script(says, **kw):
     raw = isinstance(body, bytes)
     return Script(status=status, body=body if raw else json.dumps(body).encode(), **kw,
                   content_type="text/html" if raw else "application/json")
-
-
-@pytest.fixture(scope="module")
-def fake():
-    with Fake() as f:
-        yield f
-    assert f.violations == []
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import re
 import time
 
 import pytest
-from lib.fake import Fake
 from lib.fake.scenario import THOUGHTS
 from lib.http import Events
 from lib.lyss import Lyss
@@ -13,13 +12,6 @@ from lib.upstream import Gate, Upstream
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 DROPPED = "x-lyss-dropped-params"
-
-
-@pytest.fixture(scope="module")
-def fake():
-    with Fake() as f:
-        yield f
-    assert f.violations == []
 
 
 def make(fake, **env):

@@ -3,18 +3,10 @@ request is admitted, and no channel has a part in it."""
 import re
 
 import pytest
-from lib.fake import Fake
 from lib.lyss import Lyss, chat_body
 
 HELLO = [{"role": "user", "content": "Say hello."}]
 SOUND = [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]}]
-
-
-@pytest.fixture(scope="module")
-def fake():
-    with Fake() as f:
-        yield f
-    assert f.violations == []
 
 
 @pytest.fixture(scope="module")

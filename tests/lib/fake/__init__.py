@@ -13,7 +13,7 @@ gateway stayed to the end.  That is what a client's figures are compared with.
 import json
 import re
 
-from ..upstream import PROVIDER_KEY, Script, Upstream, play
+from ..upstream import PROVIDER_KEY, Script, Upstream, play, sse
 from .anthropic import Anthropic
 from .deepseek import DeepSeek
 from .gemini import Gemini
@@ -84,3 +84,21 @@ class Fake(Upstream):
         if a.cut:
             script.fault, script.after = "end", len(a.events)
         await play(script, r, conn)
+
+
+class Playback(Upstream):
+    """Answers every request with these events (bytes as they are, else as sse() writes them), in pieces of so many
+    bytes; then ends the body, or says nothing more."""
+
+    stray_headers = Fake.stray_headers
+    events, silent, piece = (), False, 1 << 20
+
+    async def answer(self, r, conn):
+        await conn.head(200, (("Transfer-Encoding", "chunked"),), "text/event-stream")
+        for event in self.events:
+            data = event if isinstance(event, bytes) else sse(event)
+            for i in range(0, len(data), self.piece):
+                await conn.chunk(data[i:i + self.piece])
+        if self.silent:
+            await conn.stall()
+        await conn.end()
