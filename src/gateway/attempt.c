@@ -188,6 +188,7 @@ static enum err launch(struct request *r)
     struct worker *w = r->worker;
     struct http_origin *o = worker_origin(w, r->channel);
     r->call_live = 1;
+    gate_sent(&r->pass, loop_now_ms(w->loop));
     vitals_started(&r->channel->cell->vitals, loop_now_ms(w->loop));
     return o ? http_call_start(&w->client, o, &r->call) : ERR_NOMEM;
 }
@@ -394,7 +395,7 @@ void attempt_failed(struct request *r, const struct fault *fault)
     if (p->tried_n &&
         (cls == CLASS_REQUEST ? !sent : cls != CLASS_KEY || fault->kind & FAULT_MAPPING))
         p->tried[p->tried_n - 1].credential_id = -1; /* this attempt's */
-    if (hedge_lost(r, fault->err))
+    if (hedge_lost(r, fault->err, sent))
         return;
     bool unfit = !sent && cls == CLASS_REQUEST; /* it cannot be written for this channel */
     if (unfit)

@@ -221,19 +221,22 @@ static void take_over(struct request *s, struct request *first)
 }
 
 /* Accounts for a leg and frees it; the other is the request now. */
-static void drop(struct request *loser, struct request *winner, enum err outcome)
+static void drop(struct request *loser, struct request *winner, enum err outcome, bool sent)
 {
     struct race *race = winner->race;
     struct worker *w = winner->worker;
     uint64_t now_ns = clock_mono_ns();
     uint8_t last = winner->attempts > loser->attempts ? winner->attempts : loser->attempts;
-    loser->attempts = (uint8_t)(last - 1);
-    winner->attempts = last;
+    if (sent) {
+        loser->attempts = (uint8_t)(last - 1);
+        winner->attempts = last;
+    }
     http_call_cancel(&loser->call);
     if (loser->call_live && !loser->first_content_ns) /* it takes at least so long */
         vitals_first(&loser->channel->cell->vitals, loop_now_ms(w->loop),
                      (now_ns - loser->attempt_ns) / 1000000);
-    settle_attempt(loser, outcome);
+    if (sent)
+        settle_attempt(loser, outcome);
     settle_vitals(loser, VITALS_NEUTRAL);
     if (race->first == loser)
         take_over(winner, loser);
@@ -252,15 +255,15 @@ void hedge_won(struct request *r)
         return;
     bool second = r->race->second == r;
     counter_add(&r->worker->metrics.hedges_won, second);
-    drop(second ? r->race->first : r->race->second, r, ERR_HEDGED);
+    drop(second ? r->race->first : r->race->second, r, ERR_HEDGED, true);
 }
 
-bool hedge_lost(struct request *r, enum err e)
+bool hedge_lost(struct request *r, enum err e, bool sent)
 {
     if (!racing(r))
         return false;
     struct request *other = r->race->first == r ? r->race->second : r->race->first;
-    drop(r, other, e);
+    drop(r, other, e, sent);
     relay_set_deadline(other);
     return true;
 }

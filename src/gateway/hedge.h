@@ -33,8 +33,8 @@ uint64_t hedge_due_ms(const struct request *r);
 void hedge_start(struct request *r);
 /* r has content: the other leg, if any, has lost. */
 void hedge_won(struct request *r);
-/* r's attempt has failed so. True: the other leg goes on, and r is gone. */
-bool hedge_lost(struct request *r, enum err e);
+/* r's attempt has failed so; sent: it was one. True: the other leg goes on, and r is gone. */
+bool hedge_lost(struct request *r, enum err e, bool sent);
 /* r's memory of before the commit goes, or all of it. */
 void hedge_shed(struct request *r);
 

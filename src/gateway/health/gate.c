@@ -322,16 +322,29 @@ enum reason gate_enter(const struct channel *ch, struct credential_cell *c, stru
         atomic_fetch_sub(&g->under_way, 1);
         return REASON_BREAKER;
     }
-    if (ch->rpm)
-        limit_settle(&g->rpm, 1, 1, ask->now_ms);
     if (m) {
         char name[64];
         told(c, str_copy(name, sizeof name, model), &change);
-        atomic_fetch_sub(&m->requests.left, 1);
-        atomic_fetch_sub(&m->tokens.left, ask->tokens);
     }
+    pass->rpm = ch->rpm > 0;
+    pass->asked = ask->tokens;
     pass->credential = c;
     return REASON_NONE;
+}
+
+void gate_sent(struct gate_pass *p, uint64_t now_ms)
+{
+    struct credential_cell *c = p->credential;
+    if (!c)
+        return;
+    if (p->rpm)
+        limit_settle(&c->channel->gate.rpm, 1, 1, now_ms);
+    p->rpm = false;
+    struct model_cell *m = known(c, p->model);
+    if (m) {
+        atomic_fetch_sub(&m->requests.left, 1);
+        atomic_fetch_sub(&m->tokens.left, p->asked);
+    }
 }
 
 /* ---- what an end teaches ----------------------------------------------------------------- */
@@ -427,6 +440,8 @@ void gate_leave(struct gate_pass *p, int verdict, int64_t tokens, uint64_t now_m
     atomic_fetch_sub(&g->under_way, 1);
     if (p->tpm)
         limit_settle(&g->tpm, p->tokens, tokens, now_ms);
+    if (p->rpm)
+        limit_cancel(&g->rpm, 1);
     if (verdict)
         atomic_store_explicit(&c->heard_ms, now_ms, memory_order_relaxed);
     if (verdict > 0)

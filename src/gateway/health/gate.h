@@ -86,9 +86,11 @@ struct gate_ask {
 struct gate_pass {
     struct credential_cell *credential;
     uint64_t model, ticket;
+    int64_t asked;    /* tokens, by estimate */
     int64_t tokens;   /* reserved under tpm */
     const char *name; /* of the model, for the log; whoever keeps the pass keeps it */
     bool tpm;
+    bool rpm;    /* a place under rpm that is not used yet */
     bool taught; /* what its failure says has been taken in */
 };
 
@@ -102,6 +104,8 @@ enum reason gate_look(const struct channel *ch, struct credential_cell *c,
 /* The same, and takes what it needs: until gate_leave it counts. On refusal nothing is held. */
 enum reason gate_enter(const struct channel *ch, struct credential_cell *c, struct str model,
                        const struct gate_ask *ask, struct gate_pass *pass);
+/* The attempt is sent: from now on it counts as one of the minute. Left without, it never was. */
+void gate_sent(struct gate_pass *pass, uint64_t now_ms);
 /* The attempt has failed so; gate_leave is still to come. */
 void gate_fault(struct gate_pass *pass, const struct fault *f, uint64_t now_ms);
 /* It has ended: gives back what it held; tokens is what it really used. verdict: 1 it succeeded, -1

@@ -57,6 +57,8 @@ static enum reason enter(struct world *w, const char *model, int64_t tokens, boo
     enum reason look = gate_look(&w->channel, w->credentials[0].cell, &ask, NULL);
     enum reason why = gate_enter(&w->channel, w->credentials[0].cell, str_c(model), &ask, pass);
     assert_int_equal(look, why); /* nobody came in between */
+    if (!why)
+        gate_sent(pass, w->now);
     return why;
 }
 
@@ -197,6 +199,27 @@ static void a_wrong_mapping_shuts_that_model_only(void **state)
     assert_true(break_by(w, "a", ERR_UPSTREAM_KEY, FAULT_MAPPING, 0));
     assert_int_equal(enter(w, "a", 1, false, &pass), REASON_BREAKER);
     assert_true(succeed(w, "b"));
+}
+
+static void what_is_never_sent_is_given_back(void **state)
+{
+    struct world *w = *state;
+    struct gate_pass pass;
+    struct gate_ask ask = {gate_model(STR("a")), 100, false, w->now};
+    w->channel.rpm = 2;
+    w->channel.tpm = 150;
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(gate_enter(&w->channel, w->credentials[0].cell, STR("a"), &ask, &pass),
+                         REASON_NONE);
+        assert_int_equal(gate_look(&w->channel, w->credentials[0].cell, &ask, NULL), REASON_TPM);
+        gate_leave(&pass, 0, 0, w->now);
+    }
+    w->channel.tpm = 0;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(enter(w, "a", 1, false, &pass), REASON_NONE);
+        gate_leave(&pass, 1, 1, w->now);
+    }
+    assert_int_equal(enter(w, "a", 1, false, &pass), REASON_RPM);
 }
 
 static void caps_hold(void **state)
@@ -368,6 +391,8 @@ static void *hammer(void *arg)
         int64_t n = atomic_fetch_add(&inside, 1) + 1, w = atomic_load(&worst);
         while (n > w && !atomic_compare_exchange_weak(&worst, &w, n))
             ;
+        if (i % 3)
+            gate_sent(&pass, ask.now_ms);
         struct fault f = {.err = ends[i % 7]};
         if (f.err)
             gate_fault(&pass, &f, ask.now_ms);
@@ -406,6 +431,7 @@ int main(void)
         T(a_refused_credential_is_put_aside_and_comes_back),
         T(a_check_of_a_wrong_mapping_says_nothing_of_the_credential),
         T(a_wrong_mapping_shuts_that_model_only),
+        T(what_is_never_sent_is_given_back),
         T(caps_hold),
         T(retries_have_a_budget),
         T(what_the_upstream_has_left_is_not_passed),
