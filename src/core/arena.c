@@ -10,8 +10,12 @@
 
 #include "core/alloc.h"
 
-#define PIECE_MAX  4096 /* a larger piece has a block of its own */
-#define SPARES_MAX 16   /* kept of each size: 200 KiB a thread */
+#define PIECE_MAX 4096 /* a larger piece has a block of its own */
+#ifdef ARENA_DEBUG
+enum { APART = 1, SPARES_MAX = 0 };
+#else
+enum { APART = 0, SPARES_MAX = 16 }; /* kept of each size: 200 KiB a thread */
+#endif
 
 struct arena_block {
     struct arena_block *next;
@@ -27,7 +31,6 @@ static __thread struct {
     unsigned n[SIZES];
 } spare;
 
-#ifndef ARENA_DEBUG
 /* Which of the usual sizes a block is; SIZES: none. */
 static unsigned size_of(const struct arena_block *b)
 {
@@ -36,14 +39,10 @@ static unsigned size_of(const struct arena_block *b)
         i++;
     return i;
 }
-#endif
 
 static void block_free(struct arena_block *b)
 {
-    unsigned i = SIZES;
-#ifndef ARENA_DEBUG
-    i = size_of(b);
-#endif
+    unsigned i = size_of(b);
     if (i == SIZES || spare.n[i] == SPARES_MAX) {
         mem_free(b);
         return;
@@ -96,7 +95,6 @@ static struct arena_block *block_new(struct arena *a, size_t bytes)
     return b;
 }
 
-#ifndef ARENA_DEBUG
 /* A block of a usual size, larger the more blocks the arena has. */
 static struct arena_block *block_usual(struct arena *a, size_t bytes)
 {
@@ -113,7 +111,6 @@ static struct arena_block *block_usual(struct arena *a, size_t bytes)
     spare.n[i]--;
     return b;
 }
-#endif
 
 static void *take(struct arena *a, struct arena_block *b)
 {
@@ -134,13 +131,12 @@ void *arena_alloc(struct arena *a, size_t bytes)
         return NULL;
     }
     bytes = (bytes + 15) & ~(size_t)15;
-#ifndef ARENA_DEBUG
-    if ((size_t)(a->end - a->at) >= bytes) {
+    if (!APART && (size_t)(a->end - a->at) >= bytes) {
         void *p = a->at;
         a->at += bytes;
         return p;
     }
-    if (bytes <= PIECE_MAX) {
+    if (!APART && bytes <= PIECE_MAX) {
         char *p = take(a, block_usual(a, bytes));
         if (p) {
             a->at = p + bytes;
@@ -148,7 +144,6 @@ void *arena_alloc(struct arena *a, size_t bytes)
         }
         return p;
     }
-#endif
     return take(a, block_new(a, bytes));
 }
 

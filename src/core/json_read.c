@@ -44,6 +44,8 @@ struct parser {
     uint32_t open[JSON_DEPTH_MAX + 1]; /* entry of the open container at each depth, from 1 */
 };
 
+_Static_assert(JSON_DEPTH_MAX <= 64, "objects has a bit for each");
+
 size_t json_entries_max(size_t text_bytes)
 {
     return text_bytes / 4 + 4096;
@@ -308,7 +310,8 @@ static const char *plain_value(struct parser *s, const char *p)
     } while (0)
 
 /* From p, where s->expect is due, to stop or a little later. NULL: the text is wrong. The order of
- * JSON's tokens is the order of the labels. */
+ * JSON's tokens is the order of the labels; it is one function, long as it is, because each token
+ * then goes straight to the next. */
 static const char *tokens(struct parser *s, const char *p, const char *stop)
 {
     switch (s->expect) {

@@ -24,8 +24,10 @@ def build(folder):
                         "-Db_sanitize=address,undefined", "-Db_lundef=false"],
                        check=True, env={**os.environ, "CC": "clang"}, stdout=subprocess.DEVNULL)
     names = re.findall(r"^\s*\['(\w+)', \w+\],", (HERE / "meson.build").read_text(), re.M)
-    subprocess.run(["ninja", "-C", folder, "-j2", *(f"tests/fuzz/fuzz_{n}" for n in names)],
-                   check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(["ninja", "-C", folder, "-j2", *(f"tests/fuzz/fuzz_{n}" for n in names)],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        sys.exit(f"the fuzz targets cannot be built:\n{done.stdout[-8000:]}")
     return names
 
 
