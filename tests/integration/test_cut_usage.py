@@ -2,7 +2,7 @@
 import json
 
 import pytest
-from lib.fake import Playback
+from lib.fake import Fake, Playback
 from lib.lyss import Lyss
 from lib.upstream import Upstream, sse
 
