@@ -275,6 +275,7 @@ static bool tear(struct request *r, struct str rest)
     r->tail = NULL;
     r->torn_last = begins_last(r, rest);
     r->torn_kept = r->torn_last || r->op == OP_GENERATE;
+    r->torn_index = r->op == OP_GENERATE ? relay_first_index(rest) : 0;
     if (r->torn_kept)
         relay_keep_last(r, rest.p, rest.n);
     if (!r->torn_last)
