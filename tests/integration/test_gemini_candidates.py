@@ -185,6 +185,17 @@ def test_two_candidates_in_one_long_event(own, up):
     assert r.status == 200 and r.end == "chunked" and own.row(r.request_id)["out_text"] == 5, r.body[-300:]
 
 
+def test_an_error_at_the_end_of_a_long_event(own, up):
+    """It is told as what it is, behind the whole event."""
+    long = call({}, 0, "MALFORMED_FUNCTION_CALL", out=5)
+    up.events = [long, part("lost", 0)]
+    r = own.post("/v1beta/models/two:streamGenerateContent?alt=sse", {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]})
+    own.clock.advance(61)
+    docs = [json.loads(line[6:]) for line in r.body.split(b"\n") if line.startswith(b"data: {")]
+    assert r.end == "cut" and docs[0] == long and "malformed" in docs[1]["error"]["message"] and len(docs) == 2, r.body[-300:]
+    assert own.row(r.request_id)["state"] == "upstream_error"
+
+
 class Whole(Upstream):
     stray_headers = Fake.stray_headers
 
