@@ -31,19 +31,42 @@ void relay_keep_last(struct request *r, const char *p, size_t n)
     r->tail_n = (uint32_t)(old + n);
 }
 
+/* A member "url" or "…_url" that is a picture or a sound itself. */
+static bool holds_data_url(struct str s)
+{
+    static const struct str starts[] = {STR("url\":\"data:"), STR("url\": \"data:")};
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        struct str rest = s;
+        ptrdiff_t at;
+        while ((at = str_find(rest, starts[i])) >= 0) {
+            rest = str_from(rest, (size_t)at + starts[i].n);
+            struct str type = str_make(rest.p, rest.n < 128 ? rest.n : 128);
+            ptrdiff_t end = str_chr(type, '"'), mark = str_find(type, STR(";base64,"));
+            if (mark >= 0 && (end < 0 || mark < end))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* In a text that the model writes a quote is escaped: it makes up none of these names. */
+static bool holds_media(struct str s)
+{
+    static const struct str names[] = {STR("\"inlineData\""), STR("\"inline_data\""),
+                                       STR("\"b64_json\""), STR("\"partial_image_b64\"")};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_find(s, names[i]) >= 0)
+            return true;
+    return holds_data_url(s);
+}
+
 void relay_count_unread(struct request *r, struct str start, size_t n)
 {
-    static const struct str words[] = {STR("\"inlineData\""), STR("\"inline_data\""), STR("_b64"),
-                                       STR("\"b64_json\""), STR(";base64,")};
-    struct str head = str_make(start.p, start.n < MEDIA_LOOK ? start.n : MEDIA_LOOK);
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (str_find(head, words[i]) >= 0) {
-            r->tap.out.tokens += MEDIA_TOKENS;
-            r->unread_media = 1;
-            return;
-        }
-    r->tap.out.bytes += n;
-    r->unread_media = 0;
+    r->unread_media = holds_media(str_make(start.p, start.n < MEDIA_LOOK ? start.n : MEDIA_LOOK));
+    if (r->unread_media)
+        r->tap.out.tokens += MEDIA_TOKENS;
+    else
+        r->tap.out.bytes += n;
 }
 
 /* One past the end of the object that begins at s.p[at]; 0: it does not end. */
