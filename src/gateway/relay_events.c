@@ -275,6 +275,7 @@ static bool tear(struct request *r, struct str rest)
     r->tail = NULL;
     r->torn_last = begins_last(r, rest);
     r->torn_kept = r->torn_last || r->op == OP_GENERATE;
+    r->torn_index = r->op == OP_GENERATE ? relay_first_index(rest) : 0;
     if (r->torn_kept)
         relay_keep_last(r, rest.p, rest.n);
     if (!r->torn_last)
@@ -283,12 +284,13 @@ static bool tear(struct request *r, struct str rest)
 }
 
 /* The torn event has ended, and nobody has read it: of Gemini's the last bytes may say that an
- * answer has, too. True: with it the stream is complete. */
-static bool torn_was_last(struct request *r)
+ * answer has, too. LAST: with it the stream is complete. STOP: it has failed by *fault. */
+static enum verdict judge_torn(struct request *r, struct fault **fault)
 {
     static __thread struct openai_event e;
     struct buf doc;
     unsigned flags = 0;
+    *fault = &e.fault;
     buf_init(&doc, 8192);
     if (r->torn_kept && r->translation && r->tail && relay_read_last_event(r, &doc)) {
         struct sse_event ev = {.data = buf_view(&doc), .has_data = true};
@@ -300,7 +302,9 @@ static bool torn_was_last(struct request *r)
     mem_free(r->tail);
     r->tail = NULL;
     r->tail_n = r->tail_cap = 0;
-    return flags & EV_TERMINAL;
+    if (flags & EV_ERROR)
+        return STOP;
+    return flags & EV_TERMINAL ? LAST : PASS;
 }
 
 /* Passes on what still belongs to the torn event, up to its empty line; in becomes what follows. */
@@ -333,12 +337,18 @@ static bool pass_torn(struct request *r, struct str *in)
     } else if (!r->unread_media) {
         r->tap.out.bytes += at;
     }
-    if (!r->torn && !r->torn_last && torn_was_last(r)) {
+    struct fault *fault = NULL;
+    enum verdict v = r->torn || r->torn_last ? PASS : judge_torn(r, &fault);
+    if (v == LAST) {
         complete(r, rest);
         return false;
     }
     if (!relay_send_down(r, rest, false))
         return false;
+    if (v == STOP) {
+        relay_break(r, attempt_end_state(fault->err), fault->err, NULL, fault);
+        return false;
+    }
     if (!r->torn)
         relay_set_deadline(r); /* pings may go out again */
     return true;

@@ -31,19 +31,42 @@ void relay_keep_last(struct request *r, const char *p, size_t n)
     r->tail_n = (uint32_t)(old + n);
 }
 
+/* A member "url" or "…_url" that is a picture or a sound itself. */
+static bool holds_data_url(struct str s)
+{
+    static const struct str starts[] = {STR("url\":\"data:"), STR("url\": \"data:")};
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        struct str rest = s;
+        ptrdiff_t at;
+        while ((at = str_find(rest, starts[i])) >= 0) {
+            rest = str_from(rest, (size_t)at + starts[i].n);
+            struct str type = str_make(rest.p, rest.n < 128 ? rest.n : 128);
+            ptrdiff_t end = str_chr(type, '"'), mark = str_find(type, STR(";base64,"));
+            if (mark >= 0 && (end < 0 || mark < end))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* In a text that the model writes a quote is escaped: it makes up none of these names. */
+static bool holds_media(struct str s)
+{
+    static const struct str names[] = {STR("\"inlineData\""), STR("\"inline_data\""),
+                                       STR("\"b64_json\""), STR("\"partial_image_b64\"")};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_find(s, names[i]) >= 0)
+            return true;
+    return holds_data_url(s);
+}
+
 void relay_count_unread(struct request *r, struct str start, size_t n)
 {
-    static const struct str words[] = {STR("\"inlineData\""), STR("\"inline_data\""), STR("_b64"),
-                                       STR("\"b64_json\""), STR(";base64,")};
-    struct str head = str_make(start.p, start.n < MEDIA_LOOK ? start.n : MEDIA_LOOK);
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (str_find(head, words[i]) >= 0) {
-            r->tap.out.tokens += MEDIA_TOKENS;
-            r->unread_media = 1;
-            return;
-        }
-    r->tap.out.bytes += n;
-    r->unread_media = 0;
+    r->unread_media = holds_media(str_make(start.p, start.n < MEDIA_LOOK ? start.n : MEDIA_LOOK));
+    if (r->unread_media)
+        r->tap.out.tokens += MEDIA_TOKENS;
+    else
+        r->tap.out.bytes += n;
 }
 
 /* One past the end of the object that begins at s.p[at]; 0: it does not end. */
@@ -67,42 +90,132 @@ static size_t object_end(struct str s, size_t at)
     return 0;
 }
 
-/* Where the value of the last member of that name begins in the last bytes; 0: there is none. */
-static size_t last_member(struct str all, struct str name)
+/* Where the string begins whose closing quote is at s.p[at]; s.n: before s. */
+static size_t string_start(struct str s, size_t at)
 {
-    for (size_t at = all.n; at-- > 1;) {
-        if (!str_starts(str_from(all, at), name) || all.p[at - 1] == '\\')
+    while (at-- > 0) {
+        size_t slashes = 0;
+        if (s.p[at] != '"')
             continue;
-        for (at += name.n; at < all.n && strchr(" \t\r\n:", all.p[at]); at++)
-            ;
-        return at < all.n ? at : 0;
+        while (slashes < at && s.p[at - 1 - slashes] == '\\')
+            slashes++;
+        if (slashes == at) /* there may have been one more */
+            return s.n;
+        if (slashes % 2 == 0)
+            return at;
     }
-    return 0;
+    return s.n;
+}
+
+/* What s begins with, if that is a colon and a value behind it; else nothing. */
+static struct str value_behind(struct str s)
+{
+    s = str_trim(s);
+    return s.n && s.p[0] == ':' ? str_trim(str_from(s, 1)) : STR_NULL;
+}
+
+/* The number that s begins with, of two digits at most. */
+static struct str number_at(struct str s)
+{
+    size_t n = 0;
+    while (n < s.n && n < 2 && s.p[n] >= '0' && s.p[n] <= '9')
+        n++;
+    return str_make(s.p, n);
+}
+
+uint8_t relay_first_index(struct str event)
+{
+    ptrdiff_t content = str_find(event, STR("\"content\""));
+    struct str head = str_make(event.p, content > 0 ? (size_t)content : 0);
+    ptrdiff_t at = str_find(head, STR("\"index\""));
+    uint64_t index = 0;
+    if (at >= 0 && !str_u64(number_at(value_behind(str_from(head, (size_t)at + 7))), 99, &index))
+        index = 0;
+    return (uint8_t)index;
+}
+
+/* What is read of an event from its end on. */
+struct last_words {
+    struct buf *out;          /* its candidates, the last one first */
+    struct str counts;        /* usageMetadata */
+    struct str reason, index; /* of the candidate that is being read */
+    char closers[3];          /* of what is open, from the outermost on */
+    unsigned depth;           /* how much is open */
+    bool any;
+};
+
+/* Of a candidate's own members, and not of what the model writes into one of them. */
+static bool in_candidate(const struct last_words *w)
+{
+    return w->depth == 3 && !memcmp(w->closers, "}]}", 3);
+}
+
+static void read_member(struct last_words *w, struct str name, struct str value)
+{
+    if (in_candidate(w) && str_eq(name, STR("\"finishReason\"")) && value.n && value.p[0] == '"') {
+        size_t n = 1;
+        while (n < value.n && (value.p[n] == '_' || (value.p[n] >= 'A' && value.p[n] <= 'Z')))
+            n++;
+        w->reason = str_make(value.p, n);
+    } else if (in_candidate(w) && str_eq(name, STR("\"index\""))) {
+        w->index = number_at(value);
+    } else if (w->depth == 1 && str_eq(name, STR("\"usageMetadata\"")) && value.n &&
+               value.p[0] == '{') {
+        w->counts = str_make(value.p, object_end(value, 0));
+    }
+}
+
+/* One without a reason is told as well: it has begun, and goes on. */
+static void end_candidate(struct last_words *w, unsigned index)
+{
+    buf_printf(w->out, "%s{", w->any ? "," : "");
+    if (w->reason.n)
+        buf_printf(w->out, "\"finishReason\":%.*s\",", STR_FMT(w->reason));
+    if (w->index.n)
+        buf_printf(w->out, "\"index\":%.*s}", STR_FMT(w->index));
+    else
+        buf_printf(w->out, "\"index\":%u}", index);
+    w->reason = w->index = STR_NULL;
+    w->any = true;
+}
+
+/* Backwards, for only the end of the text is known to be outside of a string. */
+static void read_backwards(struct last_words *w, struct str all, unsigned first)
+{
+    for (size_t at = all.n; at-- > 0;) {
+        char c = all.p[at];
+        if (c == '"') {
+            size_t start = string_start(all, at);
+            if (start == all.n)
+                break;
+            read_member(w, str_make(all.p + start, at + 1 - start),
+                        value_behind(str_from(all, at + 1)));
+            at = start;
+        } else if (c == '}' || c == ']') {
+            if (w->depth < sizeof w->closers)
+                w->closers[w->depth] = c;
+            w->depth++;
+        } else if (c == '{' || c == '[') {
+            if (in_candidate(w))
+                end_candidate(w, 0);
+            if (!w->depth || !--w->depth)
+                return;
+        }
+    }
+    if (w->depth >= 3 && !memcmp(w->closers, "}]}", 3)) /* it began before what is kept */
+        end_candidate(w, first);
 }
 
 bool relay_read_last_event(const struct request *r, struct buf *out)
 {
-    struct str all = str_make(r->tail, r->tail_n);
-    size_t reason = last_member(all, STR("\"finishReason\""));
-    size_t counts = last_member(all, STR("\"usageMetadata\""));
-    size_t index = last_member(all, STR("\"index\"")), end = reason;
-    if (!reason || all.p[reason] != '"')
-        return false;
-    while (++end < all.n && (all.p[end] == '_' || (all.p[end] >= 'A' && all.p[end] <= 'Z')))
-        ;
-    size_t digits = 0;
-    while (index > reason && digits < 2 && index + digits < all.n && all.p[index + digits] >= '0' &&
-           all.p[index + digits] <= '9')
-        digits++;
-    size_t counts_end = counts && all.p[counts] == '{' ? object_end(all, counts) : 0;
-    buf_printf(out, "{\"candidates\":[{\"finishReason\":%.*s\",\"index\":%.*s}]",
-               STR_FMT(str_make(all.p + reason, end - reason)),
-               STR_FMT(digits ? str_make(all.p + index, digits) : STR("0")));
-    if (counts_end)
-        buf_printf(out, ",\"usageMetadata\":%.*s",
-                   STR_FMT(str_make(all.p + counts, counts_end - counts)));
+    struct last_words w = {.out = out};
+    buf_lit(out, "{\"candidates\":[");
+    read_backwards(&w, str_make(r->tail, r->tail_n), r->torn_index);
+    buf_lit(out, "]");
+    if (w.counts.n)
+        buf_printf(out, ",\"usageMetadata\":%.*s", STR_FMT(w.counts));
     buf_char(out, '}');
-    return !buf_failed(out);
+    return (w.any || w.counts.n) && !buf_failed(out);
 }
 
 /* Each wire has its own members; of what passes unread nothing else tells whose they are. */

@@ -121,9 +121,10 @@ struct request {
         call_live, orphan, force_stream, settled;
     uint8_t array; /* the caller's stream is a JSON array */
     struct array_form array_form;
-    uint8_t torn;      /* enum torn: inside an event that was too long to be held */
-    uint8_t torn_last; /* … which is the stream's own end */
-    uint8_t torn_kept; /* … whose last bytes are kept, for they may say that it is */
+    uint8_t torn;       /* enum torn: inside an event that was too long to be held */
+    uint8_t torn_last;  /* … which is the stream's own end */
+    uint8_t torn_kept;  /* … whose last bytes are kept, for they may say that it is */
+    uint8_t torn_index; /* … of which candidate, as its beginning says */
     uint8_t unread_media;
     uint16_t usage_cap;              /* room at usage_raw.p */
     struct gunzip *gunzip;           /* for an answer that is compressed */
@@ -245,6 +246,8 @@ void relay_whole_end(struct request *r);
  */
 void relay_keep_last(struct request *r, const char *p, size_t n);
 void relay_read_last_usage(struct request *r);
+/* The candidate that one of Gemini's events names before its content; 0: none, or the first. */
+uint8_t relay_first_index(struct str event);
 /* What the last bytes of one of Gemini's events say of its end: an event of its own, in out. False:
  * nothing. */
 bool relay_read_last_event(const struct request *r, struct buf *out) MUST_CHECK;

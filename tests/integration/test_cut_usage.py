@@ -136,19 +136,38 @@ def test_what_was_told_behind_all_of_it_is_no_estimate(own, up, caller):
     assert (row["state"], row["in_uncached"], row["out_text"], row["estimated"]) == ("incomplete", 20, 1234, 0)
 
 
-@pytest.mark.parametrize("text", [False, True])
+SPEAKS_OF_PICTURES = '"inlineData": {"url":"data:image/png;base64,AAAA"} and "b64_json", partial_image_b64, ;base64, '
+
+
+@pytest.mark.parametrize("text", ["", "word ", SPEAKS_OF_PICTURES, "data:image/png;base64,"])
 def test_what_is_not_looked_at(own, up, text):
     """Behind the last report came an event too long to be read: text by its length, a picture as one."""
-    part = {"text": "word " * 60000} if text else {"inlineData": {"mimeType": "image/png", "data": "A" * 300000}}
+    part = {"text": text + "word " * 60000} if text else {"inlineData": {"mimeType": "image/png", "data": "A" * 300000}}
     first = {"candidates": [{"content": {"parts": [{"text": "Here: "}], "role": "model"}, "index": 0}],
              "usageMetadata": {"promptTokenCount": 20, "candidatesTokenCount": 5, "totalTokenCount": 25}}
     up.events, up.silent = [sse(first), sse({"candidates": [{"content": {"parts": [part], "role": "model"}, "index": 0}]})], False
     r = own.post("/v1beta/models/gemini:streamGenerateContent?alt=sse", {"contents": [{"role": "user", "parts": [{"text": "Draw"}]}]})
-    own.clock.advance(61)
+    own.clock.advance(301)
     assert r.status == 200 and r.end == "cut", r
     row = own.row(r.request_id)
     assert row["state"] == "incomplete" and row["estimated"] == 1
     assert 60000 < row["out_text"] < 130000 if text else 5 < row["out_text"] < 3000
+
+
+@pytest.mark.parametrize("delta", [
+    {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 300000}}]},
+    {"content": "the url\":\"data:image/png;base64," + "word " * 60000}])
+def test_a_picture_by_its_url(own, up, delta):
+    """As some put it into a delta; and a text about one."""
+    first, long = [{"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "any",
+                    "choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in ({"content": "Here: "}, delta)]
+    up.events, up.silent = [sse(first), sse(long)], False
+    r = own.post(*ask(own, "chat", "other"))
+    own.clock.advance(301)
+    assert r.status == 200 and r.end == "cut", r
+    row = own.row(r.request_id)
+    assert row["state"] == "incomplete" and row["estimated"] == 1
+    assert 60000 < row["out_text"] < 130000 if "content" in delta else 5 < row["out_text"] < 3000
 
 
 class Long(Upstream):

@@ -133,6 +133,69 @@ def test_a_long_event_without_a_finish(own, up):
     assert r.end == "chunked" and own.row(r.request_id)["out_text"] == 7, r.body[-300:]
 
 
+def call(args, index, finish=None, index_first=False, out=0):
+    """A call too long to be held, whose arguments are the model's own text."""
+    c = {"content": {"parts": [{"functionCall": {"name": "save", "args": {"text": "x" * 300000} | args}}], "role": "model"}}
+    if finish:
+        c["finishReason"] = finish
+    c = {"index": index} | c if index_first else c | {"index": index}
+    usage = {"promptTokenCount": 3, "candidatesTokenCount": out, "totalTokenCount": 3 + out}
+    return {"candidates": [c], "usageMetadata": usage, "modelVersion": "m"}
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 1000])
+@pytest.mark.parametrize("args", [
+    {"finishReason": "STOP"}, {"finishReason": "STOP", "index": 0}, {"a": [{"finishReason": "STOP"}]},
+    {"candidates": [{"finishReason": "STOP"}]}, {'}]}"finishReason': "STOP"}, {"a": '"}]}\\', "finishReason": "STOP"},
+    {"a": '"finishReason":"STOP"}]}'}])
+def test_an_end_that_the_model_has_made_up(own, up, args, piece):
+    up.events, up.piece = [call(args, 0, out=5), part("b", 0, "STOP", 77)], piece
+    r = own.post("/v1beta/models/two:streamGenerateContent?alt=sse", {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]})
+    up.piece = Playback.piece
+    assert r.status == 200 and r.end == "chunked", r.body[-300:]
+    assert [json.loads(line[6:]) for line in r.body.split(b"\n") if line.startswith(b"data: {")] == up.events
+    row = own.row(r.request_id)
+    assert (row["state"], row["out_text"], row["estimated"]) == ("completed", 77, 0)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_the_end_of_another_candidate(own, up, first):
+    """The index stands on either side of the reason, and on either side of what is long."""
+    up.events = [part("a", 0), call({}, 1, "STOP", first, out=5), part("A", 0, "STOP", 77)]
+    r = ask(own, "gemini")
+    assert r.status == 200 and r.end == "chunked", r.body[-300:]
+    row = own.row(r.request_id)
+    assert (row["state"], row["out_text"], row["estimated"]) == ("completed", 77, 0)
+    up.events = [part("a", 0), call({}, 1, "STOP", first, out=5), part("A", 0)]
+    r = ask(own, "gemini")
+    own.clock.advance(61)
+    assert r.end == "cut" and own.row(r.request_id)["state"] == "incomplete", r.body[-300:]
+
+
+def test_two_candidates_in_one_long_event(own, up):
+    """Of both the end is told, if not the first one's text."""
+    long = call({}, 0, out=5)
+    long["candidates"].append(part("b", 1, "STOP")["candidates"][0])
+    up.events = [long, part("A", 0, "STOP", 77)]
+    r = ask(own, "gemini")
+    assert r.status == 200 and r.end == "chunked" and own.row(r.request_id)["out_text"] == 77, r.body[-300:]
+    long["candidates"][0]["finishReason"] = "STOP"
+    up.events = [long]
+    r = ask(own, "gemini")
+    assert r.status == 200 and r.end == "chunked" and own.row(r.request_id)["out_text"] == 5, r.body[-300:]
+
+
+def test_an_error_at_the_end_of_a_long_event(own, up):
+    """It is told as what it is, behind the whole event."""
+    long = call({}, 0, "MALFORMED_FUNCTION_CALL", out=5)
+    up.events = [long, part("lost", 0)]
+    r = own.post("/v1beta/models/two:streamGenerateContent?alt=sse", {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]})
+    own.clock.advance(61)
+    docs = [json.loads(line[6:]) for line in r.body.split(b"\n") if line.startswith(b"data: {")]
+    assert r.end == "cut" and docs[0] == long and "malformed" in docs[1]["error"]["message"] and len(docs) == 2, r.body[-300:]
+    assert own.row(r.request_id)["state"] == "upstream_error"
+
+
 class Whole(Upstream):
     stray_headers = Fake.stray_headers
 

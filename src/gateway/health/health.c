@@ -133,16 +133,20 @@ static void check_free(struct check *c)
     mem_free(c);
 }
 
-/* Says it once, when it changes. */
-static void tell(const struct check *c, enum probe_kind was, const struct probe_result *r)
+static void tell(const struct check *c, const struct probe_result *r)
 {
-    if (was == r->kind)
-        return;
     log_event(
         probe_good(r->kind) ? LOG_INFO : LOG_WARN, "health.check",
         LOG_STR("channel", c->channel->name), LOG_I64("credential_id", c->probe.credential->id),
         LOG_CSTR("result", probe_key(r->kind)), LOG_I64("status", r->status), LOG_I64("ms", r->ms),
         LOG_CSTR("reason", probe_good(r->kind) ? "" : r->fault.message));
+}
+
+/* What is held against the credential: that it may not see the list of models says nothing of
+ * calls, which such a key may well be for. */
+static enum probe_kind proves(const struct probe_result *r)
+{
+    return r->kind == PROBE_PERMISSION && !r->by_call ? PROBE_UNPROVED : r->kind;
 }
 
 static void on_done(struct probe *p, const struct probe_result *r)
@@ -151,11 +155,13 @@ static void on_done(struct probe *p, const struct probe_result *r)
     struct credential_cell *cell = p->credential->cell;
     uint64_t now_ms = loop_now_ms(p->loop);
     if (r->kind != PROBE_NOMEM) {
-        uint32_t was = atomic_exchange(&cell->last_check, (uint32_t)r->kind + 1);
+        enum probe_kind kind = proves(r);
+        uint32_t was = atomic_exchange(&cell->last_check, (uint32_t)kind + 1);
         struct health_entry e = {(uint8_t)r->kind, r->ms, clock_wall_ms() / 1000};
         health_history_add(&c->channel->cell->history, &e);
-        tell(c, was ? (enum probe_kind)(was - 1) : PROBE_OK, r);
-        if (r->kind != PROBE_UNPROVED)
+        if (kind != (was ? (enum probe_kind)(was - 1) : PROBE_OK)) /* once, when it changes */
+            tell(c, r);
+        if (kind != PROBE_UNPROVED)
             gate_checked(cell, &r->fault, r->kind == PROBE_OK, now_ms);
     }
     check_free(c);
