@@ -149,7 +149,8 @@ bool relay_hold_whole(struct request *r, size_t cap)
         memcpy(room, p->reply, p->reply_n);
     p->reply = room;
     p->reply_cap = cap;
-    return translate_weigh(r);
+    translate_weigh(r);
+    return cap <= COUNTED_BYTES || !gateway_memory_full(r->worker->gateway);
 }
 
 static bool gather(struct request *r, const char *p, size_t n)

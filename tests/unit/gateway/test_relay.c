@@ -302,9 +302,10 @@ static void begin(const char *path, const char *body)
     http_server_accept(&worker->server, fd[1], &peer);
     int n = snprintf(text, sizeof text,
                      "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
-                     "Content-Length: %zu\r\n\r\n%s",
-                     path, key_text, strlen(body), body);
+                     "Content-Length: %zu\r\n\r\n",
+                     path, key_text, strlen(body));
     (void)!write(caller, text, (size_t)n); /* a connection that had no memory is closed already */
+    (void)!write(caller, body, strlen(body));
     turn();
 }
 
@@ -811,6 +812,77 @@ static void test_long_whole(void **state)
     buf_release(&b);
 }
 
+/* ---- the memory budget ------------------------------------------------------------------ */
+
+#define BIG_ASK_BYTES (100u << 10)
+
+/* A question of BIG_ASK_BYTES. */
+static const char *big_ask(void)
+{
+    static char text[BIG_ASK_BYTES + 1];
+    int n = snprintf(text, sizeof text, "%.*s", (int)sizeof ASK_WHOLE - 5, ASK_WHOLE);
+    memset(text + n, 'x', BIG_ASK_BYTES - (size_t)n);
+    memcpy(text + BIG_ASK_BYTES - 4, "\"}]}", 4);
+    return text;
+}
+
+/* The head of an answer of n bytes and its first byte. */
+static void begin_reply(unsigned up, size_t n)
+{
+    char head[200];
+    snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n{", n);
+    say(up, head);
+}
+
+static void take_budget(bool all)
+{
+    gateway.settings.memory_budget_bytes = all ? 0 : 1 << 30;
+}
+
+/* What an upstream has begun to write is paid for: it is not asked of another one. */
+static void a_full_budget_is_no_reason_to_ask_again(void **state)
+{
+    const char *const asks[] = {ASK_WHOLE, big_ask()};
+    for (int i = 0; i < 4; i++) {
+        begin(CHAT, asks[i % 2]);
+        take_budget(true);
+        if (i < 2) {
+            begin_reply(0, 65537);
+        } else { /* its length is not told */
+            say(0, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{");
+            for (int k = 0; k < 9 && !settled; k++)
+                say_bytes(0, big_ask(), 8192);
+        }
+        assert_int_equal(opened, 1);
+        assert_true(got_status("503"));
+        assert_int_equal(last.state, LEDGER_UPSTREAM_ERROR);
+        assert_int_equal(last.attempts, 1);
+        assert_true(last.estimated && last.c.in_uncached > 0);
+        take_budget(false);
+        end();
+    }
+}
+
+static void a_small_answer_needs_no_budget(void **state)
+{
+    static const char answer[] =
+        "{\"choices\":[{\"message\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}";
+    begin(CHAT, big_ask());
+    take_budget(true);
+    reply_status(0, "200 OK", "", answer);
+    assert_true(got_status("200"));
+    expect_body(answer, sizeof answer - 1, false);
+    take_budget(false);
+    end();
+    begin(CHAT, big_ask());
+    take_budget(true);
+    reply_status(0, "400 Bad Request", "", "{\"error\":{\"message\":\"so not\"}}");
+    assert_int_equal(opened, 1);
+    assert_true(got_status("400") && got_has("so not"));
+    take_budget(false);
+    end();
+}
+
 /* ---- the caller goes
  * ---------------------------------------------------------------------------------- */
 
@@ -1014,6 +1086,8 @@ int main(void)
         cmocka_unit_test(test_pause_and_reuse),
         cmocka_unit_test(test_overhead),
         cmocka_unit_test(test_long_whole),
+        cmocka_unit_test(a_full_budget_is_no_reason_to_ask_again),
+        cmocka_unit_test(a_small_answer_needs_no_budget),
         cmocka_unit_test(test_caller_gone),
         cmocka_unit_test(test_shutdown),
         cmocka_unit_test(test_parsing_ends),
