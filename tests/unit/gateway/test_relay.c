@@ -883,6 +883,29 @@ static void a_small_answer_needs_no_budget(void **state)
     end();
 }
 
+/* The budget is full when the answer's last bytes come, and what waits goes with the connection. */
+static void a_cut_answer_is_not_complete(void **state)
+{
+    size_t held = gateway.settings.max_held_bytes, n = held + 1000;
+    char *answer = test_malloc(n);
+    memset(answer, ' ', n);
+    begin("/v1/embeddings", "{\"model\":\"m\",\"input\":\"x\"}");
+    begin_reply(0, n);
+    int slow = caller;
+    caller = -1; /* takes nothing */
+    say_bytes(0, answer, held - 1000);
+    assert_int_equal(worker->requests->phase, PHASE_ATTEMPT);
+    take_budget(true);
+    say_bytes(0, answer, 1999);
+    assert_int_equal(last.state, LEDGER_CLIENT_GONE);
+    caller = slow;
+    take_budget(false);
+    turn();
+    assert_true(caller_eof && got.n < n);
+    end();
+    test_free(answer);
+}
+
 /* ---- the caller goes
  * ---------------------------------------------------------------------------------- */
 
@@ -1088,6 +1111,7 @@ int main(void)
         cmocka_unit_test(test_long_whole),
         cmocka_unit_test(a_full_budget_is_no_reason_to_ask_again),
         cmocka_unit_test(a_small_answer_needs_no_budget),
+        cmocka_unit_test(a_cut_answer_is_not_complete),
         cmocka_unit_test(test_caller_gone),
         cmocka_unit_test(test_shutdown),
         cmocka_unit_test(test_parsing_ends),
