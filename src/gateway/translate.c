@@ -5,6 +5,7 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/rng.h"
+#include "gateway/hedge.h"
 #include "gateway/memory/recall.h"
 #include "net/scratch.h"
 
@@ -96,9 +97,11 @@ void translate_release(struct request_plan *p)
 void translate_weigh(struct request *r)
 {
     const struct request_plan *p = r->plan;
-    uint64_t bytes = p->body.body.n + p->meaning.used_bytes + p->translated.cap +
-                     p->overridden.cap + p->reply_cap;
-    if (bytes <= COUNTED_BYTES || bytes <= r->body_bytes)
+    uint64_t bytes = r->arena.used_bytes + hedge_body_bytes(r) + p->meaning.used_bytes +
+                     p->translated.cap + p->overridden.cap;
+    if (bytes <= COUNTED_BYTES)
+        bytes = 0;
+    if (bytes == r->body_bytes)
         return;
     atomic_fetch_add_explicit(&r->worker->body_bytes, bytes - r->body_bytes, memory_order_relaxed);
     r->body_bytes = bytes;

@@ -25,8 +25,8 @@ bool translate_needed(const struct request *r);
 enum err translate_read(struct request *r, struct err_info *info) MUST_CHECK;
 /* Frees what translations have made of the body. */
 void translate_release(struct request_plan *p);
-/* What the forms of a body take beside it, and an answer that is held, counts against the memory
- * budget, too. */
+/* Counts all that r takes now against the memory budget: its arena with the caller's body and what
+ * was held of answers, and the body's other forms. */
 void translate_weigh(struct request *r);
 /* Writes the body for c->channel into plan->translated, the receipt into plan->edits.dropped.
  * ERR_INVALID with info in the caller's terms; ERR_NOMEM. */

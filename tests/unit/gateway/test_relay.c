@@ -213,6 +213,16 @@ static int setup_all(void **state)
     return e != ERR_OK;
 }
 
+static void release_map(struct map *m)
+{
+    size_t at = 0;
+    struct str k;
+    void *v;
+    while (map_next(m, &at, &k, &v))
+        mem_free(v);
+    map_release(m);
+}
+
 /* The thread of the loop is ours; what loop_free still runs is part of the test. */
 static int teardown_all(void **state)
 {
@@ -220,15 +230,10 @@ static int teardown_all(void **state)
     http_client_release(&worker->client);
     dns_close(&worker->dns);
     loop_free(&worker->loop);
-    map_release(&worker->routes);
+    release_map(&worker->routes);
     idem_shard_free(&worker->idem);
     recall_shard_free(&worker->recall);
-    size_t at = 0;
-    struct str k;
-    void *v;
-    while (map_next(&worker->origins, &at, &k, &v))
-        mem_free(v);
-    map_release(&worker->origins);
+    release_map(&worker->origins);
     snapshot_unref(&worker->snapshot);
     snapshot_unref(&snapshot);
     map_release(&tenant.exact);
@@ -883,6 +888,55 @@ static void a_small_answer_needs_no_budget(void **state)
     end();
 }
 
+/* A little more counts: the request's plan, and what is small. */
+static void expect_counted(size_t bytes)
+{
+    uint64_t n = atomic_load(&worker->body_bytes);
+    if (n < bytes || n > bytes + (32u << 10))
+        fail_msg("%llu bytes are counted, want %zu", (unsigned long long)n, bytes);
+}
+
+/* What answers have taken stays in the arena until the request has ended. */
+static void what_is_held_counts_as_a_whole(void **state)
+{
+    static const size_t doubled = 508u << 10; /* 4 and 8 to 256 KiB */
+    begin(CHAT, ASK_WHOLE);
+    for (unsigned up = 0; up < 2; up++) {
+        say(up, "HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n");
+        for (int i = 0; i < 50; i++)
+            say_bytes(up, big_ask(), 4096);
+        expect_counted((up + 1) * doubled);
+        hang_up(up);
+    }
+    end();
+}
+
+static void the_body_of_two_legs_counts_once(void **state)
+{
+    static const char start[] = "HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n{";
+    for (int lost = 0; lost < 2; lost++) {
+        uint64_t now_ms = loop_now_ms(worker->loop);
+        route.hedge_percent = route.hedge_cost_percent = 100;
+        for (int i = 0; i < 10; i++)
+            vitals_first(&cells[0].vitals, now_ms, 10);
+        begin(CHAT, big_ask());
+        expect_counted(BIG_ASK_BYTES);
+        wait_ms(1000);
+        assert_int_equal(opened, 2);
+        say(1, start);
+        expect_counted(BIG_ASK_BYTES);
+        if (lost) { /* the second goes on alone */
+            hang_up(0);
+            assert_int_equal(opened, 2);
+            expect_counted(BIG_ASK_BYTES);
+        }
+        say(0, start);
+        expect_counted(BIG_ASK_BYTES);
+        end();
+    }
+    route.hedge_percent = route.hedge_cost_percent = 0;
+}
+
 /* The budget is full when the answer's last bytes come, and what waits goes with the connection. */
 static void a_cut_answer_is_not_complete(void **state)
 {
@@ -1111,6 +1165,8 @@ int main(void)
         cmocka_unit_test(test_long_whole),
         cmocka_unit_test(a_full_budget_is_no_reason_to_ask_again),
         cmocka_unit_test(a_small_answer_needs_no_budget),
+        cmocka_unit_test(what_is_held_counts_as_a_whole),
+        cmocka_unit_test(the_body_of_two_legs_counts_once),
         cmocka_unit_test(a_cut_answer_is_not_complete),
         cmocka_unit_test(test_caller_gone),
         cmocka_unit_test(test_shutdown),
