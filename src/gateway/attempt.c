@@ -152,7 +152,7 @@ static enum err override_body(struct request *r, const struct channel *ch, struc
                      ? ERR_NOMEM
                      : overrides_put_body(&ch->params, buf_view(&plain), &p->overridden);
     buf_release(&plain);
-    (void)translate_weigh(r);
+    translate_weigh(r);
     p->edits.n = 0;
     *body = buf_view(&p->overridden);
     return e;
@@ -408,8 +408,9 @@ void attempt_failed(struct request *r, const struct fault *fault)
                                              : r->attempts < set->attempts_max + unfit;
     bool again = more && !w->stopping &&
                  loop_now_ms(w->loop) - p->first_attempt_ms < set->retry_wall_ms &&
-                 !p->passthrough &&                /* it may have had an effect */
-                 !(p->body.needs & NEED_PINNED) && /* nobody else knows what it refers to */
+                 !(sent && fault->err == ERR_NOMEM) && /* paid for, and the next needs as much */
+                 !p->passthrough &&                    /* it may have had an effect */
+                 !(p->body.needs & NEED_PINNED) &&     /* nobody else knows what it refers to */
                  (r->spent || (r->spent = mem_zalloc(sizeof *r->spent))) &&
                  choose(r, cls == CLASS_KEY ? r->channel->id : 0, &next, &why);
     if (!again) {

@@ -218,6 +218,7 @@ static void take_over(struct request *s, struct request *first)
     first->plan = NULL; /* it lies in the arena, which stays */
     s->race->body = first->arena;
     arena_init(&first->arena, 0);
+    translate_weigh(s);
 }
 
 /* Accounts for a leg and frees it; the other is the request now. */
@@ -266,6 +267,11 @@ bool hedge_lost(struct request *r, enum err e, bool sent)
     drop(r, other, e, sent);
     relay_set_deadline(other);
     return true;
+}
+
+size_t hedge_body_bytes(const struct request *r)
+{
+    return r->race ? r->race->body.used_bytes : 0;
 }
 
 void hedge_shed(struct request *r)

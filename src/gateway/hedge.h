@@ -35,6 +35,8 @@ void hedge_start(struct request *r);
 void hedge_won(struct request *r);
 /* r's attempt has failed so; sent: it was one. True: the other leg goes on, and r is gone. */
 bool hedge_lost(struct request *r, enum err e, bool sent);
+/* What r holds for the caller's body since it took over from the first leg. */
+size_t hedge_body_bytes(const struct request *r);
 /* r's memory of before the commit goes, or all of it. */
 void hedge_shed(struct request *r);
 

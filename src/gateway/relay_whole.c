@@ -262,7 +262,8 @@ bool relay_hold_whole(struct request *r, size_t cap)
         memcpy(room, p->reply, p->reply_n);
     p->reply = room;
     p->reply_cap = cap;
-    return translate_weigh(r);
+    translate_weigh(r);
+    return cap <= COUNTED_BYTES || !gateway_memory_full(r->worker->gateway);
 }
 
 static bool gather(struct request *r, const char *p, size_t n)
@@ -349,6 +350,26 @@ static enum err read_reply(struct request *r, struct str *body, struct fault *f)
     return ERR_OK;
 }
 
+/* The end of one that was passed on as it came. */
+static void end_passed(struct request *r)
+{
+    int status = r->op == OP_PASSTHROUGH ? r->upstream_status : 200;
+    enum err e = r->op == OP_PASSTHROUGH ? passthrough_error(status) : ERR_OK;
+    enum ledger_state state = e ? LEDGER_UPSTREAM_ERROR : LEDGER_COMPLETED;
+    relay_read_last_usage(r);
+    idempotency_take(r, 200, "application/json", STR_NULL, true);
+    struct http_conn *c = r->conn;
+    r->conn = NULL;
+    if (c)
+        http_stream_finish(c);
+    if (c && c->tcp.failed) { /* in this turn: the server has not told yet */
+        state = LEDGER_CLIENT_GONE;
+        e = ERR_CLIENT_GONE;
+    }
+    request_settle(r, state, status, e);
+    request_free(r);
+}
+
 void relay_whole_end(struct request *r)
 {
     static __thread struct fault f;
@@ -356,16 +377,7 @@ void relay_whole_end(struct request *r)
     struct str body = str_make(p ? p->reply : "", p ? p->reply_n : 0);
     enum err e;
     if (r->phase == PHASE_RELAY) {
-        relay_read_last_usage(r);
-        idempotency_take(r, 200, "application/json", STR_NULL, true);
-        struct http_conn *c = r->conn;
-        r->conn = NULL;
-        if (c)
-            http_stream_finish(c);
-        e = r->op == OP_PASSTHROUGH ? passthrough_error(r->upstream_status) : ERR_OK;
-        request_settle(r, e ? LEDGER_UPSTREAM_ERROR : LEDGER_COMPLETED,
-                       r->op == OP_PASSTHROUGH ? r->upstream_status : 200, e);
-        request_free(r);
+        end_passed(r);
         return;
     }
     if (!relay_is_success(r)) {

@@ -238,7 +238,8 @@ void relay_stream_bytes(struct request *r, char *p, size_t n);
 bool relay_stream_end(struct request *r) MUST_CHECK;
 
 /* ---- relay_whole.c ---- */
-/* Room for an answer that is held. False: there is none. */
+/* Room for an answer that is held. False: there is none, or the memory budget is all taken and the
+ * answer long. */
 bool relay_hold_whole(struct request *r, size_t cap) MUST_CHECK;
 void relay_whole_bytes(struct request *r, const char *p, size_t n);
 void relay_whole_end(struct request *r);

@@ -5,13 +5,13 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/rng.h"
+#include "gateway/hedge.h"
 #include "gateway/memory/recall.h"
 #include "net/scratch.h"
 
 #define SCRATCH_ARENA_BYTES (TRANSLATE_EVENT_MAX * 4)
 #define USAGE_RAW_MAX       2048
 #define MEANING_EXTRA_BYTES (8u << 20)
-#define COUNTED_BYTES       65536
 
 struct translation {
     const struct codec *from, *to; /* the upstream's; the caller's, NULL: the same */
@@ -94,17 +94,17 @@ void translate_release(struct request_plan *p)
     buf_release(&p->overridden);
 }
 
-bool translate_weigh(struct request *r)
+void translate_weigh(struct request *r)
 {
     const struct request_plan *p = r->plan;
-    const struct gateway *g = r->worker->gateway;
-    uint64_t bytes = p->body.body.n + p->meaning.used_bytes + p->translated.cap +
-                     p->overridden.cap + p->reply_cap;
-    if (bytes <= COUNTED_BYTES || bytes <= r->body_bytes)
-        return true;
+    uint64_t bytes = r->arena.used_bytes + hedge_body_bytes(r) + p->meaning.used_bytes +
+                     p->translated.cap + p->overridden.cap;
+    if (bytes <= COUNTED_BYTES)
+        bytes = 0;
+    if (bytes == r->body_bytes)
+        return;
     atomic_fetch_add_explicit(&r->worker->body_bytes, bytes - r->body_bytes, memory_order_relaxed);
     r->body_bytes = bytes;
-    return gateway_memory_used(g) <= g->settings.memory_budget_bytes;
 }
 
 enum err translate_request(struct request *r, const struct choice *c, struct err_info *info)
@@ -135,7 +135,7 @@ enum err translate_request(struct request *r, const struct choice *c, struct err
         e = ERR_NOMEM;
     if (e == ERR_NOMEM && (r->arena.full || p->translated.n > p->translated.max / 2))
         e = too_much(info);
-    (void)translate_weigh(r); /* what has begun goes on */
+    translate_weigh(r);
     return e;
 }
 

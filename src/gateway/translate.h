@@ -12,6 +12,8 @@
 /* Of a translated answer; longer events are an error of the upstream's. */
 #define TRANSLATE_EVENT_MAX (4u << 20)
 #define TRANSLATE_BODY_MAX  (16u << 20)
+/* What is smaller neither counts against the memory budget nor fails for it. */
+#define COUNTED_BYTES 65536
 
 /* The operation to ask of a channel for this request; OP_NONE: it cannot serve it. */
 enum llm_op translate_op(const struct request *r, const struct channel *ch,
@@ -23,9 +25,9 @@ bool translate_needed(const struct request *r);
 enum err translate_read(struct request *r, struct err_info *info) MUST_CHECK;
 /* Frees what translations have made of the body. */
 void translate_release(struct request_plan *p);
-/* What the forms of a body take beside it, and an answer that is held, counts against the memory
- * budget, too. False: that is all taken. */
-bool translate_weigh(struct request *r);
+/* Counts all that r takes now against the memory budget: its arena with the caller's body and what
+ * was held of answers, and the body's other forms. */
+void translate_weigh(struct request *r);
 /* Writes the body for c->channel into plan->translated, the receipt into plan->edits.dropped.
  * ERR_INVALID with info in the caller's terms; ERR_NOMEM. */
 enum err translate_request(struct request *r, const struct choice *c,

@@ -273,11 +273,16 @@ uint64_t gateway_memory_used(const struct gateway *g)
     return used;
 }
 
+bool gateway_memory_full(const struct gateway *g)
+{
+    return gateway_memory_used(g) > g->settings.memory_budget_bytes;
+}
+
 /* All of the budget is taken: one who is slow to take an answer does not get the rest of it. */
 static bool is_full(struct http_server *s)
 {
     struct worker *w = s->user;
-    if (gateway_memory_used(w->gateway) <= w->gateway->settings.memory_budget_bytes)
+    if (!gateway_memory_full(w->gateway))
         return false;
     counter_add(&w->metrics.unsent_dropped, 1);
     return true;

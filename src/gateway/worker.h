@@ -107,6 +107,8 @@ void gateway_stop(struct gateway *g);
 
 /* What large bodies and unsent answers take now, of memory_budget_bytes. Any thread. */
 uint64_t gateway_memory_used(const struct gateway *g);
+/* Is that more than there is? Any thread. */
+bool gateway_memory_full(const struct gateway *g);
 
 /* The calling worker's own origin for a channel; NULL: no memory. */
 struct http_origin *worker_origin(struct worker *w, struct channel *ch);

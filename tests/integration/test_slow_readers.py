@@ -128,3 +128,19 @@ def test_no_more_than_the_budget(own, way):
     assert whole == states.count("completed") if way != "replays" else whole == 24
     http.wait(lambda: metric(own, "lyss_unsent_bytes") == 0, 10, "all to be taken")
     assert own.chat("m-small", "y" * MIB).status == 200
+
+
+def test_an_answer_without_room_is_not_asked_for_again(up):
+    """It is paid for, and another one would need as much; what is small has room, also behind a large body."""
+    with Lyss(env={"LYSS_MEMORY_BUDGET": "4MiB", "LYSS_MAX_HELD_RESPONSE_BYTES": "16MiB"}) as l:
+        for channel in ("one", "two"):
+            l.channel(channel, up.url, "m-*")
+        l.caught_up()
+        for prompt in ("small", "y" * 100_000):
+            asked = len(up.of("m-big"))
+            r = l.chat("m-big", prompt)
+            assert r.status == 503 and len(up.of("m-big")) == asked + 1
+            row = l.row(r.request_id)
+            assert (row["state"], row["attempts"], row["estimated"]) == ("upstream_error", 1, 1) and row["in_uncached"] > 0
+        assert l.chat("m-small", "y" * 100_000).status == 200
+        http.wait(lambda: metric(l, "lyss_large_body_bytes") == 0, 10, "all to be given back")

@@ -213,6 +213,16 @@ static int setup_all(void **state)
     return e != ERR_OK;
 }
 
+static void release_map(struct map *m)
+{
+    size_t at = 0;
+    struct str k;
+    void *v;
+    while (map_next(m, &at, &k, &v))
+        mem_free(v);
+    map_release(m);
+}
+
 /* The thread of the loop is ours; what loop_free still runs is part of the test. */
 static int teardown_all(void **state)
 {
@@ -220,15 +230,10 @@ static int teardown_all(void **state)
     http_client_release(&worker->client);
     dns_close(&worker->dns);
     loop_free(&worker->loop);
-    map_release(&worker->routes);
+    release_map(&worker->routes);
     idem_shard_free(&worker->idem);
     recall_shard_free(&worker->recall);
-    size_t at = 0;
-    struct str k;
-    void *v;
-    while (map_next(&worker->origins, &at, &k, &v))
-        mem_free(v);
-    map_release(&worker->origins);
+    release_map(&worker->origins);
     snapshot_unref(&worker->snapshot);
     snapshot_unref(&snapshot);
     map_release(&tenant.exact);
@@ -302,9 +307,10 @@ static void begin(const char *path, const char *body)
     http_server_accept(&worker->server, fd[1], &peer);
     int n = snprintf(text, sizeof text,
                      "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
-                     "Content-Length: %zu\r\n\r\n%s",
-                     path, key_text, strlen(body), body);
+                     "Content-Length: %zu\r\n\r\n",
+                     path, key_text, strlen(body));
     (void)!write(caller, text, (size_t)n); /* a connection that had no memory is closed already */
+    (void)!write(caller, body, strlen(body));
     turn();
 }
 
@@ -811,6 +817,149 @@ static void test_long_whole(void **state)
     buf_release(&b);
 }
 
+/* ---- the memory budget ------------------------------------------------------------------ */
+
+#define BIG_ASK_BYTES (100u << 10)
+
+/* A question of BIG_ASK_BYTES. */
+static const char *big_ask(void)
+{
+    static char text[BIG_ASK_BYTES + 1];
+    int n = snprintf(text, sizeof text, "%.*s", (int)sizeof ASK_WHOLE - 5, ASK_WHOLE);
+    memset(text + n, 'x', BIG_ASK_BYTES - (size_t)n);
+    memcpy(text + BIG_ASK_BYTES - 4, "\"}]}", 4);
+    return text;
+}
+
+/* The head of an answer of n bytes and its first byte. */
+static void begin_reply(unsigned up, size_t n)
+{
+    char head[200];
+    snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n{", n);
+    say(up, head);
+}
+
+static void take_budget(bool all)
+{
+    gateway.settings.memory_budget_bytes = all ? 0 : 1 << 30;
+}
+
+/* What an upstream has begun to write is paid for: it is not asked of another one. */
+static void a_full_budget_is_no_reason_to_ask_again(void **state)
+{
+    const char *const asks[] = {ASK_WHOLE, big_ask()};
+    for (int i = 0; i < 4; i++) {
+        begin(CHAT, asks[i % 2]);
+        take_budget(true);
+        if (i < 2) {
+            begin_reply(0, 65537);
+        } else { /* its length is not told */
+            say(0, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{");
+            for (int k = 0; k < 9 && !settled; k++)
+                say_bytes(0, big_ask(), 8192);
+        }
+        assert_int_equal(opened, 1);
+        assert_true(got_status("503"));
+        assert_int_equal(last.state, LEDGER_UPSTREAM_ERROR);
+        assert_int_equal(last.attempts, 1);
+        assert_true(last.estimated && last.c.in_uncached > 0);
+        take_budget(false);
+        end();
+    }
+}
+
+static void a_small_answer_needs_no_budget(void **state)
+{
+    static const char answer[] =
+        "{\"choices\":[{\"message\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}";
+    begin(CHAT, big_ask());
+    take_budget(true);
+    reply_status(0, "200 OK", "", answer);
+    assert_true(got_status("200"));
+    expect_body(answer, sizeof answer - 1, false);
+    take_budget(false);
+    end();
+    begin(CHAT, big_ask());
+    take_budget(true);
+    reply_status(0, "400 Bad Request", "", "{\"error\":{\"message\":\"so not\"}}");
+    assert_int_equal(opened, 1);
+    assert_true(got_status("400") && got_has("so not"));
+    take_budget(false);
+    end();
+}
+
+/* A little more counts: the request's plan, and what is small. */
+static void expect_counted(size_t bytes)
+{
+    uint64_t n = atomic_load(&worker->body_bytes);
+    if (n < bytes || n > bytes + (32u << 10))
+        fail_msg("%llu bytes are counted, want %zu", (unsigned long long)n, bytes);
+}
+
+/* What answers have taken stays in the arena until the request has ended. */
+static void what_is_held_counts_as_a_whole(void **state)
+{
+    static const size_t doubled = 508u << 10; /* 4 and 8 to 256 KiB */
+    begin(CHAT, ASK_WHOLE);
+    for (unsigned up = 0; up < 2; up++) {
+        say(up, "HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n");
+        for (int i = 0; i < 50; i++)
+            say_bytes(up, big_ask(), 4096);
+        expect_counted((up + 1) * doubled);
+        hang_up(up);
+    }
+    end();
+}
+
+static void the_body_of_two_legs_counts_once(void **state)
+{
+    static const char start[] = "HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n{";
+    for (int lost = 0; lost < 2; lost++) {
+        uint64_t now_ms = loop_now_ms(worker->loop);
+        route.hedge_percent = route.hedge_cost_percent = 100;
+        for (int i = 0; i < 10; i++)
+            vitals_first(&cells[0].vitals, now_ms, 10);
+        begin(CHAT, big_ask());
+        expect_counted(BIG_ASK_BYTES);
+        wait_ms(1000);
+        assert_int_equal(opened, 2);
+        say(1, start);
+        expect_counted(BIG_ASK_BYTES);
+        if (lost) { /* the second goes on alone */
+            hang_up(0);
+            assert_int_equal(opened, 2);
+            expect_counted(BIG_ASK_BYTES);
+        }
+        say(0, start);
+        expect_counted(BIG_ASK_BYTES);
+        end();
+    }
+    route.hedge_percent = route.hedge_cost_percent = 0;
+}
+
+/* The budget is full when the answer's last bytes come, and what waits goes with the connection. */
+static void a_cut_answer_is_not_complete(void **state)
+{
+    size_t held = gateway.settings.max_held_bytes, n = held + 1000;
+    char *answer = test_malloc(n);
+    memset(answer, ' ', n);
+    begin("/v1/embeddings", "{\"model\":\"m\",\"input\":\"x\"}");
+    begin_reply(0, n);
+    int slow = caller;
+    caller = -1; /* takes nothing */
+    say_bytes(0, answer, held - 1000);
+    assert_int_equal(worker->requests->phase, PHASE_ATTEMPT);
+    take_budget(true);
+    say_bytes(0, answer, 1999);
+    assert_int_equal(last.state, LEDGER_CLIENT_GONE);
+    caller = slow;
+    take_budget(false);
+    turn();
+    assert_true(caller_eof && got.n < n);
+    end();
+    test_free(answer);
+}
+
 /* ---- the caller goes
  * ---------------------------------------------------------------------------------- */
 
@@ -1014,6 +1163,11 @@ int main(void)
         cmocka_unit_test(test_pause_and_reuse),
         cmocka_unit_test(test_overhead),
         cmocka_unit_test(test_long_whole),
+        cmocka_unit_test(a_full_budget_is_no_reason_to_ask_again),
+        cmocka_unit_test(a_small_answer_needs_no_budget),
+        cmocka_unit_test(what_is_held_counts_as_a_whole),
+        cmocka_unit_test(the_body_of_two_legs_counts_once),
+        cmocka_unit_test(a_cut_answer_is_not_complete),
         cmocka_unit_test(test_caller_gone),
         cmocka_unit_test(test_shutdown),
         cmocka_unit_test(test_parsing_ends),
