@@ -1,0 +1,320 @@
+/* http_read: what a caller sends: heads, bodies, and what is pipelined behind them, read to where
+ * they belong. */
+#include "net/http_conn.h"
+
+#include <assert.h>
+
+#include "core/alloc.h"
+#include "net/scratch.h"
+
+#define PIPELINE_MAX 16384
+#define READS_A_TURN 16
+/* Of a message that begins: what follows of a longer body is read to where it belongs, and need not
+ * be copied there. A request up to this long takes one read; behind a long one less is read at
+ * first, for the next is most likely long as well. */
+#define FIRST_READ      16384
+#define FIRST_READ_LONG 4096
+
+/* ---- bodies ------------------------------------------------------------------------ */
+
+/* What still comes of the request is read and thrown away; the reply is the connection's last. */
+void http_conn_fail_body(struct http_conn *c, enum err e, struct err_info *info)
+{
+    c->state = SERVING;
+    c->due_ms = 0;
+    c->keep_alive = false;
+    c->server->service->failed(c, e, info);
+}
+
+static bool keep_input(struct http_conn *c, const char *p, size_t n, size_t max)
+{
+    if (n > max - c->in_len)
+        return false;
+    if (c->in_len + n > c->in_cap) {
+        uint32_t cap = c->in_cap ? c->in_cap : 256;
+        while (cap < c->in_len + n)
+            cap *= 2;
+        char *in = mem_realloc(c->in, cap);
+        if (!in)
+            return false;
+        c->in = in;
+        c->in_cap = cap;
+    }
+    memcpy(c->in + c->in_len, p, n);
+    c->in_len += (uint32_t)n;
+    return true;
+}
+
+static void pipelined(struct http_conn *c, const char *p, size_t n)
+{
+    if (!n || c->discarding)
+        return;
+    if (!c->keep_alive || !keep_input(c, p, n, PIPELINE_MAX)) {
+        c->discarding = true;
+        http_conn_forget_input(c);
+    }
+}
+
+static enum err too_large(const struct http_conn *c, struct err_info *info)
+{
+    return err_set(info, ERR_BODY_TOO_LARGE, "the body is larger than %llu bytes",
+                   (unsigned long long)c->server->limits.body_max_bytes);
+}
+
+/* rest[0..n) came behind the body. */
+static void body_complete(struct http_conn *c, const char *rest, size_t n)
+{
+    c->state = SERVING;
+    c->due_ms = 0;
+    c->keep_alive = c->may_keep && !c->server->closing;
+    pipelined(c, rest, n);
+    c->server->service->body(c, str_make(c->body, (size_t)c->body_n));
+}
+
+/* Decoded bytes of a chunked body are gathered in the arena by doubling. */
+static enum err gather(struct http_conn *c, const char *p, size_t n, struct err_info *info)
+{
+    if (n > c->server->limits.body_max_bytes - c->body_n)
+        return too_large(c, info);
+    if (c->body_n + n > c->body_cap) {
+        uint64_t cap = c->body_cap ? c->body_cap * 2 : 4096;
+        while (cap < c->body_n + n)
+            cap *= 2;
+        char *body = arena_alloc(c->arena, (size_t)cap);
+        if (!body)
+            return ERR_NOMEM;
+        if (c->body_n)
+            memcpy(body, c->body, (size_t)c->body_n);
+        c->body = body;
+        c->body_cap = cap;
+    }
+    if (n)
+        memcpy(c->body + c->body_n, p, n);
+    c->body_n += n;
+    return ERR_OK;
+}
+
+/* Takes body bytes from p[0..n), which it may change. */
+static void body_bytes(struct http_conn *c, char *p, size_t n)
+{
+    if (c->framing == HTTP_BODY_LENGTH) {
+        size_t k = n < c->body_cap - c->body_n ? n : (size_t)(c->body_cap - c->body_n);
+        if (k)
+            memcpy(c->body + c->body_n, p, k);
+        c->body_n += k;
+        if (c->body_n == c->body_cap)
+            body_complete(c, p + k, n - k);
+        return;
+    }
+    struct err_info info;
+    err_info_init(&info);
+    size_t data = n, used;
+    enum err e = http_chunked_decode(&c->chunked, p, &data, &used, &info);
+    if (e == ERR_OK || e == ERR_AGAIN) {
+        enum err g = gather(c, p, data, &info);
+        if (g) {
+            http_conn_fail_body(c, g, &info);
+            return;
+        }
+    }
+    if (e == ERR_AGAIN)
+        return;
+    if (e) {
+        http_conn_fail_body(c, e, &info);
+        return;
+    }
+    body_complete(c, p + used, n - used);
+}
+
+void http_accept(struct http_conn *c, struct arena *arena)
+{
+    c->arena = arena;
+}
+
+/* ---- heads --------------------------------------------------------------------------- */
+
+static void refuse(struct http_conn *c, enum err e, struct err_info *info)
+{
+    c->keep_alive = false;
+    c->server->service->malformed(c, e, info);
+}
+
+/* The service has seen the head: rest[0..n) is what followed it. */
+static void after_head(struct http_conn *c, uint64_t length, char *rest, size_t n)
+{
+    struct err_info info;
+    err_info_init(&info);
+    if (c->state != BODY) { /* it has replied, or begun to */
+        if (c->state == HEAD || c->state == STREAMING)
+            pipelined(c, rest, n);
+        if (c->state == HEAD && c->in_len) {
+            http_conn_set_due(c, c->server->limits.head_ms);
+            http_conn_look_again(c);
+        }
+        return;
+    }
+    if (c->framing == HTTP_BODY_LENGTH) {
+        if (length > c->server->limits.body_max_bytes) {
+            http_conn_fail_body(c, too_large(c, &info), &info);
+            return;
+        }
+        c->body = arena_alloc(c->arena, (size_t)length);
+        c->body_cap = length;
+        if (!c->body) {
+            http_conn_fail_body(c, ERR_NOMEM, &info);
+            return;
+        }
+    } else if (c->framing == HTTP_BODY_NONE) {
+        body_complete(c, rest, n);
+        return;
+    }
+    if (n) {
+        body_bytes(c, rest, n);
+        if (c->state != BODY)
+            return;
+    }
+    if (c->expects_continue) {
+        struct iovec v = {"HTTP/1.1 100 Continue\r\n\r\n", 25};
+        if (!http_conn_write(c, &v, 1))
+            return;
+    }
+    c->body_mark = c->body_n;
+    http_conn_set_due(c, c->server->limits.body_stall_ms);
+}
+
+/* A reply given before the body leaves it unread. When all of it is here already the connection can
+ * go on; else it closes behind the reply. */
+static bool body_is_here(const struct http_head *h, size_t n)
+{
+    return h->framing == HTTP_BODY_NONE || (h->framing == HTTP_BODY_LENGTH && n >= h->length);
+}
+
+static void serve(struct http_conn *c, char *text, size_t n, size_t head_n)
+{
+    static __thread struct http_head h;
+    struct err_info info;
+    err_info_init(&info);
+    enum err e = http_request_parse(&h, str_make(text, head_n), &info);
+    c->minor = (uint8_t)h.minor;
+    if (e) {
+        refuse(c, e, &info);
+        return;
+    }
+    char *rest = text + head_n;
+    size_t rest_n = n - head_n;
+    c->may_keep = h.keep_alive && !c->server->closing;
+    c->keep_alive = c->may_keep && body_is_here(&h, rest_n);
+    c->framing = (uint8_t)h.framing;
+    c->expects_continue = h.expect_continue;
+    c->discarding = false;
+    c->arena = NULL;
+    c->body = NULL;
+    c->body_n = c->body_cap = 0;
+    c->chunked = (struct http_chunked){0};
+    c->state = BODY;
+    c->due_ms = 0;
+    uint64_t length = h.length;
+    c->server->service->head(c, &h);
+    if (c->state == BODY) {
+        assert(c->arena);
+    } else if (h.framing == HTTP_BODY_LENGTH && rest_n >= length) {
+        rest += length; /* answered without it */
+        rest_n -= (size_t)length;
+    }
+    after_head(c, length, rest, rest_n);
+}
+
+/* New bytes while a head is awaited; text may be changed. */
+static void head_bytes(struct http_conn *c, char *text, size_t n)
+{
+    struct err_info info;
+    err_info_init(&info);
+    bool kept = c->in_len > 0;
+    if (kept) {
+        if (text != c->in && !keep_input(c, text, n, HTTP_HEAD_MAX + SCRATCH_BYTES)) {
+            refuse(c, ERR_HEAD_TOO_LARGE, &info);
+            return;
+        }
+        text = c->in;
+        n = c->in_len;
+    }
+    size_t scan = c->scan;
+    enum err e = http_head_find(str_make(text, n), &scan, true, &info);
+    c->scan = (uint32_t)scan;
+    if (e == ERR_AGAIN) {
+        if (!kept) {
+            if (!keep_input(c, text, n, HTTP_HEAD_MAX + SCRATCH_BYTES)) {
+                refuse(c, ERR_NOMEM, &info);
+                return;
+            }
+            http_conn_set_due(c, c->server->limits.head_ms);
+        }
+        return;
+    }
+    if (e) {
+        refuse(c, e, &info);
+        return;
+    }
+    /* Detached, so that what is pipelined behind can be kept anew. */
+    char *own = kept ? c->in : NULL;
+    c->in = kept ? NULL : c->in;
+    if (kept)
+        c->in_len = c->in_cap = 0;
+    c->scan = 0;
+    serve(c, text, n, scan);
+    mem_free(own);
+}
+
+/* ---- reading -------------------------------------------------------------------------- */
+
+static bool take_bytes(struct http_conn *c)
+{
+    char *to = scratch_read();
+    size_t first = c->body_cap > SCRATCH_BYTES ? FIRST_READ_LONG : FIRST_READ;
+    size_t cap = c->state == HEAD ? first : SCRATCH_BYTES, n;
+    bool direct = c->state == BODY && c->framing == HTTP_BODY_LENGTH;
+    if (direct) {
+        to = c->body + c->body_n;
+        cap = (size_t)(c->body_cap - c->body_n);
+    }
+    switch (tcp_read(&c->tcp, to, cap, &n)) {
+    case TCP_OK:
+        break;
+    case TCP_AGAIN:
+        return false;
+    default:
+        http_conn_gone(c);
+        return false;
+    }
+    if (direct) {
+        c->body_n += n;
+        if (c->body_n == c->body_cap)
+            body_complete(c, NULL, 0);
+    } else if (c->state == HEAD) {
+        head_bytes(c, to, n);
+    } else if (c->state == BODY) {
+        body_bytes(c, to, n);
+    } else if (c->state == SERVING || c->state == STREAMING) {
+        pipelined(c, to, n);
+    }
+    if (c->state == BODY && !direct && n == cap)
+        return true; /* the rest is most likely here already */
+    return c->state != CLOSED && tcp_has_more(&c->tcp);
+}
+
+/* What TLS holds is taken at once, but no more than is fair to the others. */
+void http_conn_read(struct http_conn *c)
+{
+    for (int i = 0; i < READS_A_TURN; i++)
+        if (!take_bytes(c))
+            return;
+    http_conn_look_again(c);
+}
+
+void http_conn_read_kept(struct http_conn *c)
+{
+    if (c->state == HEAD && c->in_len) /* a request that was pipelined behind the last one */
+        head_bytes(c, c->in, c->in_len);
+    if (c->state != CLOSED && tcp_has_more(&c->tcp))
+        http_conn_read(c);
+}
