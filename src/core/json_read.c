@@ -169,7 +169,7 @@ static const char *string_rest(struct parser *s, const char *p, const char *stop
                 e->flags |= JSON_NARROW;
             return string_end(s, e, p);
         }
-        if (p >= stop && stop < s->end)
+        if (p >= stop && p < s->end)
             break;
         p = json_scan(p, s->end);
         if (unlikely(p == s->end))

@@ -447,12 +447,13 @@ static void a_narrow_string_holds_no_wide_character(void **state)
         assert_int_equal(told, plain);
 }
 
-static void steps_refuse_the_same(void **state)
+/* Every prefix is refused, in steps as in one go. */
+static void refuses_prefixes_the_same(const char *whole, size_t longest, size_t budgets)
 {
     struct json_doc d;
-    for (size_t cut = 0; cut < sizeof step_text - 3; cut++)
-        for (size_t budget = 0; budget < 40; budget++) {
-            struct str text = str_make(step_text, cut);
+    for (size_t cut = 0; cut < longest; cut++)
+        for (size_t budget = 0; budget < budgets; budget++) {
+            struct str text = str_make(whole, cut);
             struct err_info one, other;
             struct json_steps *s;
             enum err e;
@@ -465,6 +466,17 @@ static void steps_refuse_the_same(void **state)
             assert_string_equal(one.text, other.text);
             json_steps_free(&s);
         }
+}
+
+static void steps_refuse_the_same(void **state)
+{
+    static const char long_strings[] =
+        "[\"a string that is longer than a few vectors of bytes, then \xe4\xbd\xa0\xe5\xa5\xbd and "
+        "\xf0\x9f\x99\x82, an escape \\n in between, and at its end \xc3\xa9\",\"another one, "
+        "plain, "
+        "of more than thirty-two bytes, so that it is skipped in blocks\"]";
+    refuses_prefixes_the_same(step_text, sizeof step_text - 3, 40);
+    refuses_prefixes_the_same(long_strings, sizeof long_strings - 1, 100);
 }
 
 /* Every prefix, ending right before a page that cannot be read. */
