@@ -184,7 +184,7 @@ static const char *string_rest(struct parser *s, const char *p, const char *stop
         p = skip_escape(s, p);
         if (!p)
             return NULL;
-        if (p >= stop)
+        if (p >= stop && p < s->end)
             break;
     }
     s->expect = STRING;

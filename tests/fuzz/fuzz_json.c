@@ -10,6 +10,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define must(x) ((x) ? (void)0 : (fprintf(stderr, "broken: %s, line %d\n", #x, __LINE__), abort()))
 
+/* JSON_NARROW is knowledge, not meaning: steps that end inside a string do not gather it. */
+static bool same_entry(struct json_entry one, struct json_entry other)
+{
+    one.flags &= (uint8_t)~JSON_NARROW;
+    other.flags &= (uint8_t)~JSON_NARROW;
+    return memcmp(&one, &other, sizeof one) == 0;
+}
+
 /* Budgets vary with the input so that the steps end in different places. */
 static void check_steps(const struct json_doc *whole, enum err want, const struct err_info *why,
                         struct str text)
@@ -23,10 +31,13 @@ static void check_steps(const struct json_doc *whole, enum err want, const struc
     while ((e = json_step(s, budget, &d, &info)) == ERR_AGAIN)
         budget = (budget + 5) % 11;
     must(e == want);
-    if (e == ERR_OK)
-        must(d.n == whole->n && memcmp(d.e, whole->e, d.n * sizeof *d.e) == 0);
-    else
+    if (e == ERR_OK) {
+        must(d.n == whole->n);
+        for (uint32_t i = 0; i < d.n; i++)
+            must(same_entry(d.e[i], whole->e[i]));
+    } else {
         must(info.offset == why->offset && strcmp(info.text, why->text) == 0);
+    }
     json_steps_free(&s);
 }
 
@@ -41,6 +52,8 @@ static void check_tape(const struct json_doc *d)
             must(e->off > d->e[i - 1].off);
         if (e->next < d->n)
             must(d->e[e->next].off >= e->end);
+        for (uint32_t at = e->off; (e->flags & JSON_NARROW) && at < e->end; at++)
+            must((unsigned char)d->text.p[at] < 0xe0);
     }
 }
 

@@ -475,8 +475,12 @@ static void steps_refuse_the_same(void **state)
         "\xf0\x9f\x99\x82, an escape \\n in between, and at its end \xc3\xa9\",\"another one, "
         "plain, "
         "of more than thirty-two bytes, so that it is skipped in blocks\"]";
+    static const char escapes[] =
+        "[\"\\r and \\n and \\t and \\u4f60 then\\r\\n\\\\ more of it, \\r\\n up to the last of them: "
+        "\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\"]";
     refuses_prefixes_the_same(step_text, sizeof step_text - 3, 40);
     refuses_prefixes_the_same(long_strings, sizeof long_strings - 1, 100);
+    refuses_prefixes_the_same(escapes, sizeof escapes - 1, 100);
 }
 
 /* Every prefix, ending right before a page that cannot be read. */
