@@ -21,6 +21,8 @@ enum err_class { CLASS_NONE, CLASS_REQUEST, CLASS_KEY, CLASS_THROTTLE, CLASS_SER
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 #define MUST_CHECK __attribute__((warn_unused_result))
+/* Seldom called: it, and the branches that lead to it, are kept out of the way of what is. */
+#define COLD __attribute__((cold))
 
 /* Detail beside an enum err: what, where, how to mend it. Plain data, no ownership. */
 struct err_info {
@@ -40,7 +42,7 @@ const char *err_class_name(enum err_class c);
 void err_info_init(struct err_info *info);
 /* Fills info->text (when info is not NULL) and returns e, so that `return err_set(info, ERR_X,
  * ...)` reads as one step. */
-enum err err_set(struct err_info *info, enum err e, const char *fmt, ...)
+COLD enum err err_set(struct err_info *info, enum err e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 #endif

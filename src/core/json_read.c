@@ -51,7 +51,7 @@ size_t json_entries_max(size_t text_bytes)
     return text_bytes / 4 + 4096;
 }
 
-static const char *fail_as(struct parser *s, enum err err, const char *at, const char *why)
+static COLD const char *fail_as(struct parser *s, enum err err, const char *at, const char *why)
 {
     s->err = err;
     s->at = at;
@@ -59,12 +59,12 @@ static const char *fail_as(struct parser *s, enum err err, const char *at, const
     return NULL;
 }
 
-static const char *fail(struct parser *s, const char *at, const char *why)
+static COLD const char *fail(struct parser *s, const char *at, const char *why)
 {
     return fail_as(s, ERR_BAD_JSON, at, why);
 }
 
-static __attribute__((noinline)) bool grow(struct parser *s, const char *at)
+static COLD bool grow(struct parser *s, const char *at)
 {
     if (s->cap >= s->cap_max) {
         fail_as(s, ERR_TOO_BIG, at, "the JSON text holds too many values for its length");

@@ -30,14 +30,14 @@ void hedge_arm(struct request *r, const struct choice *c);
 /* When a second attempt is due; UINT64_MAX: never. */
 uint64_t hedge_due_ms(const struct request *r);
 /* It is due. r stays. */
-void hedge_start(struct request *r);
+COLD void hedge_start(struct request *r);
 /* r has content: the other leg, if any, has lost. */
-void hedge_won(struct request *r);
+COLD void hedge_won(struct request *r);
 /* r's attempt has failed so; sent: it was one. True: the other leg goes on, and r is gone. */
-bool hedge_lost(struct request *r, enum err e, bool sent);
+COLD bool hedge_lost(struct request *r, enum err e, bool sent);
 /* What r holds for the caller's body since it took over from the first leg. */
 size_t hedge_body_bytes(const struct request *r);
 /* r's memory of before the commit goes, or all of it. */
-void hedge_shed(struct request *r);
+COLD void hedge_shed(struct request *r);
 
 #endif

@@ -88,7 +88,7 @@ static void keep_usage(struct request *r, struct str raw)
 enum verdict { PASS, SKIP, LAST, STOP };
 
 /* The attempt, or what is left of the request, has failed by an error of ours or of the wire. */
-static void fail_stream(struct request *r, enum err e, const struct err_info *info)
+static COLD void fail_stream(struct request *r, enum err e, const struct err_info *info)
 {
     if (r->phase == PHASE_RELAY)
         relay_break(r, attempt_end_state(e), e, info, NULL);

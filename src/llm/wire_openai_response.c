@@ -202,7 +202,7 @@ void openai_stream_init(struct openai_stream *s, enum llm_op op)
     *s = (struct openai_stream){.op = (uint8_t)op};
 }
 
-static unsigned fail(struct openai_event *ev, unsigned flags, enum err e, const char *text)
+static COLD unsigned fail(struct openai_event *ev, unsigned flags, enum err e, const char *text)
 {
     (void)!fault_set(&ev->fault, e, text);
     return flags;

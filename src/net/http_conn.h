@@ -13,7 +13,7 @@ void http_conn_set_due(struct http_conn *c, uint32_t ms);
 /* Frees what was kept of its input. */
 void http_conn_forget_input(struct http_conn *c);
 /* The caller is gone, or closed its side: nothing more can be said to it. c may be freed. */
-void http_conn_gone(struct http_conn *c);
+COLD void http_conn_gone(struct http_conn *c);
 /* What is kept, or what TLS holds, is read on the next turn. */
 void http_conn_look_again(struct http_conn *c);
 
@@ -24,7 +24,7 @@ void http_conn_read(struct http_conn *c);
 void http_conn_read_kept(struct http_conn *c);
 /* The body cannot be taken: what still comes of it is read and thrown away; the reply is the
  * connection's last. */
-void http_conn_fail_body(struct http_conn *c, enum err e, struct err_info *info);
+COLD void http_conn_fail_body(struct http_conn *c, enum err e, struct err_info *info);
 
 /* ---- writing ---- */
 /* Writes; false: the peer is gone, which failed() tells on the next turn. Arms the write stall. */

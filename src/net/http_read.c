@@ -133,7 +133,7 @@ void http_accept(struct http_conn *c, struct arena *arena)
 
 /* ---- heads --------------------------------------------------------------------------- */
 
-static void refuse(struct http_conn *c, enum err e, struct err_info *info)
+static COLD void refuse(struct http_conn *c, enum err e, struct err_info *info)
 {
     c->keep_alive = false;
     c->server->service->malformed(c, e, info);

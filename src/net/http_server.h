@@ -126,6 +126,6 @@ void http_stream_write_last(struct http_conn *c, struct str data);
 void http_stream_finish(struct http_conn *c);
 /* Ends it badly: what is queued still goes out, then the connection closes without the last
  * chunk, so that a client knows the reply is not whole. */
-void http_stream_break(struct http_conn *c);
+COLD void http_stream_break(struct http_conn *c);
 
 #endif
