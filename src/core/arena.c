@@ -12,9 +12,9 @@
 
 #define PIECE_MAX 4096 /* a larger piece has a block of its own */
 #ifdef ARENA_DEBUG
-enum { APART = 1, SPARES_MAX = 0 };
+enum { APART = 1, SPARE = 0 };
 #else
-enum { APART = 0, SPARES_MAX = 16 }; /* kept of each size: 200 KiB a thread */
+enum { APART = 0, SPARE = 1 };
 #endif
 
 struct arena_block {
@@ -25,6 +25,8 @@ struct arena_block {
 /* With their headers; the first with malloc's own just under 1 KiB. */
 static const size_t sizes[] = {1000, 4096, 8192};
 enum { SIZES = sizeof sizes / sizeof *sizes };
+/* Kept of each: 400 KiB a thread. Most requests have one or two of 4 KiB. */
+static const unsigned spares_max[SIZES] = {SPARE * 16, SPARE * 64, SPARE * 16};
 
 static __thread struct {
     struct arena_block *first[SIZES];
@@ -43,7 +45,7 @@ static unsigned size_of(const struct arena_block *b)
 static void block_free(struct arena_block *b)
 {
     unsigned i = size_of(b);
-    if (i == SIZES || spare.n[i] == SPARES_MAX) {
+    if (i == SIZES || spare.n[i] == spares_max[i]) {
         mem_free(b);
         return;
     }

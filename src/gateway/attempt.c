@@ -221,7 +221,6 @@ static void forget_target(struct request *r)
 {
     gate_leave(&r->pass, 0, 0, loop_now_ms(r->worker->loop));
     channel_unref(&r->channel);
-    mem_free(r->upstream_model);
     r->upstream_model = NULL;
     r->entry = NULL;
     r->credential_id = 0;
@@ -287,10 +286,7 @@ static void begin(struct request *r, const struct choice *c, uint32_t wait_ms)
     hedge_arm(r, c);
     r->ttft_ms = c->channel->ttft_ms;
     r->chunk_ms = c->channel->chunk_ms;
-    mem_free(r->upstream_model);
-    r->upstream_model = mem_alloc(c->upstream.n + 1);
-    if (r->upstream_model)
-        str_copy(r->upstream_model, c->upstream.n + 1, c->upstream);
+    r->upstream_model = arena_dup(&r->arena, c->upstream).p;
     r->pass.name = r->upstream_model ? r->upstream_model : "";
     if (!wait_ms) {
         go(r);

@@ -216,6 +216,7 @@ static void take_over(struct request *s, struct request *first)
     translate_release(first->plan);
     mem_free(first->plan->hold);
     first->plan = NULL; /* it lies in the arena, which stays */
+    first->upstream_model = NULL;
     s->race->body = first->arena;
     arena_init(&first->arena, 0);
     translate_weigh(s);

@@ -60,8 +60,8 @@ static void reply_error(struct http_conn *c, enum dialect dialect, bool array, s
 static const struct surface unknown = {.dialect = DIALECT_OPENAI};
 
 /* For what has no request yet. */
-static void refuse_bare(struct http_conn *c, const struct surface *s, struct str origin, enum err e,
-                        const struct err_info *info, const char *allow)
+static COLD void refuse_bare(struct http_conn *c, const struct surface *s, struct str origin,
+                             enum err e, const struct err_info *info, const char *allow)
 {
     struct worker *w = c->server->user;
     uint8_t id[16];
@@ -157,19 +157,58 @@ static enum err authenticate(struct worker *w, const struct http_head *h, enum d
 
 /* ---- head ------------------------------------------------------------------------------ */
 
+#ifdef ARENA_DEBUG
+enum { SPARES_MAX = 0 }; /* each is one of its own, for the sanitizer to watch */
+#else
+enum { SPARES_MAX = 64 };
+#endif
+
+static struct request *take(struct worker *w)
+{
+    struct request *r = w->spare;
+    if (!r)
+        return mem_zalloc(sizeof *r);
+    w->spare = r->next;
+    w->spares_n--;
+    memset(r, 0, sizeof *r);
+    return r;
+}
+
+static void give_back(struct worker *w, struct request *r)
+{
+    if (w->spares_n == SPARES_MAX) {
+        mem_free(r);
+        return;
+    }
+    r->next = w->spare;
+    w->spare = r;
+    w->spares_n++;
+}
+
+void request_release_spares(struct worker *w)
+{
+    while (w->spare) {
+        struct request *r = w->spare;
+        w->spare = r->next;
+        mem_free(r);
+    }
+    w->spares_n = 0;
+}
+
 static struct request *request_new(struct worker *w, struct http_conn *c, const struct surface *s,
                                    const struct api_key *k, const uint8_t digest[32])
 {
-    struct request *r = mem_zalloc(sizeof *r);
+    struct request *r = take(w);
     if (!r)
         return NULL;
     arena_init(&r->arena, (size_t)w->settings.max_body_bytes * 2 + ARENA_EXTRA_BYTES);
-    r->plan = arena_zalloc(&r->arena, sizeof *r->plan);
+    r->plan = arena_alloc(&r->arena, sizeof *r->plan);
     if (!r->plan) {
         arena_release(&r->arena);
-        mem_free(r);
+        give_back(w, r);
         return NULL;
     }
+    memset(r->plan, 0, offsetof(struct request_plan, body.at));
     memcpy(r->plan->key_digest, digest, 32);
     r->worker = w;
     r->conn = c;
@@ -212,7 +251,6 @@ void request_free(struct request *r)
     json_steps_free(&r->steps);
     gunzip_free(&r->gunzip);
     mem_free(r->tail);
-    mem_free(r->upstream_model);
     mem_free(r->ids);
     mem_free(r->spent);
     translation_free(&r->translation);
@@ -224,9 +262,11 @@ void request_free(struct request *r)
     if (r->plan) {
         translate_release(r->plan);
         mem_free(r->plan->hold);
+    } else {
+        mem_free((char *)r->upstream_model);
     }
     arena_release(&r->arena);
-    mem_free(r);
+    give_back(w, r);
 }
 
 /* 80 % of the memory budget is taken: bodies over 64 KiB have to wait. */
@@ -394,7 +434,7 @@ static void on_head(struct http_conn *c, const struct http_head *h)
 
 /* ---- phases -------------------------------------------------------------------------------- */
 
-static enum step refused(struct request *r, enum err e, const struct err_info *info)
+static COLD enum step refused(struct request *r, enum err e, const struct err_info *info)
 {
     request_refuse(r, e, info);
     return STEP_DONE;
@@ -553,7 +593,7 @@ static void on_body(struct http_conn *c, struct str body)
     pipeline_run(r);
 }
 
-static void on_failed(struct http_conn *c, enum err e, const struct err_info *info)
+static COLD void on_failed(struct http_conn *c, enum err e, const struct err_info *info)
 {
     struct request *r = c->user;
     if (!r)

@@ -181,6 +181,19 @@ void relay_commit(struct request *r)
     relay_set_deadline(r); /* the gap between chunks may be due before the first token was */
 }
 
+/* Out of the arena, which goes. Without memory it has no name. */
+static void keep_model(struct request *r)
+{
+    if (!r->upstream_model)
+        return;
+    size_t size = strlen(r->upstream_model) + 1;
+    char *own = mem_alloc(size);
+    if (own)
+        memcpy(own, r->upstream_model, size);
+    r->upstream_model = own;
+    r->pass.name = own ? own : "";
+}
+
 void relay_shed_plan(struct request *r)
 {
     if (!r->plan || http_call_sending(&r->call))
@@ -191,6 +204,7 @@ void relay_shed_plan(struct request *r)
     r->plan = NULL;
     r->usage_raw = STR_NULL;
     r->usage_cap = 0;
+    keep_model(r);
     arena_release(&r->arena);
     hedge_shed(r);
     if (r->body_bytes) {
@@ -413,7 +427,7 @@ static void on_end(struct http_call *call)
     }
 }
 
-static void on_fail(struct http_call *call, enum err e, const struct err_info *info)
+static COLD void on_fail(struct http_call *call, enum err e, const struct err_info *info)
 {
     ended_early(of_call(call), e, info);
 }

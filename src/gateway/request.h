@@ -56,7 +56,6 @@ struct hedge_plan {
 /* What only the time before the commit needs; in the arena. A second leg has a copy: what is owned
  * here, as in struct request, is to be left out in hedge.c. */
 struct request_plan {
-    struct openai_request body;
     struct str deployment, model; /* the path's; the caller's name for it */
     struct openai_edits edits;
     struct json_doc doc;                 /* of the body, as long as … */
@@ -77,9 +76,6 @@ struct request_plan {
     struct str anthropic_version, anthropic_beta;
     struct str session; /* x-lyss-session */
     struct str head;    /* of the current attempt, with its credential */
-    struct iovec iov[2 * (EDIT_IOV_MAX(OPENAI_EDITS_MAX) + 1)]; /* request, and room to send it */
-    uint8_t key_digest[32];
-    struct tried tried[TRIED_MAX];
     unsigned tried_n;
     struct hedge_plan hedge;
     uint8_t fell_back;                   /* FAULT_… that a fallback has been taken for */
@@ -91,6 +87,12 @@ struct request_plan {
     size_t reply_n, reply_cap;
     uint64_t first_attempt_ms;
     uint64_t ready_ns; /* when the caller's body, and then when the answer's last bytes were here */
+    struct openai_request body;
+    /* What comes now, and the members' places in the body, is written before it is read: all that
+     * stands before them begins as zero. */
+    struct iovec iov[2 * (EDIT_IOV_MAX(OPENAI_EDITS_MAX) + 1)]; /* request, and room to send it */
+    uint8_t key_digest[32];
+    struct tried tried[TRIED_MAX];
 };
 
 /* By what the caller knows this call. */
@@ -154,7 +156,7 @@ struct request {
     uint64_t body_bytes;      /* counted against the memory budget */
     uint32_t estimate_in, estimate_out;
     uint32_t ttft_ms, chunk_ms;
-    char *upstream_model;                /* own copy, after the commit */
+    const char *upstream_model;          /* in the arena; our own without a plan; may be NULL */
     struct caller_ids *ids;              /* NULL: the caller gave none */
     struct spent *spent;                 /* NULL: this is the first attempt */
     const struct catalogue_entry *entry; /* of the current attempt's model; NULL: no attempt yet */
@@ -165,15 +167,17 @@ struct request {
 /* ---- pipeline.c: from the head to the first attempt ---- */
 extern const struct http_service gateway_service;
 /* Answers with an error in the caller's dialect; before admission. */
-void request_refuse(struct request *r, enum err e, const struct err_info *info);
+COLD void request_refuse(struct request *r, enum err e, const struct err_info *info);
 /* The same while its body is being parsed: the step that is on its way frees it. */
-void request_refuse_parsing(struct request *r, enum err e);
+COLD void request_refuse_parsing(struct request *r, enum err e);
 /* Writes it into the journal: from here on it has one row, however it ends. */
 enum err request_admit(struct request *r) MUST_CHECK;
 /* Goes on with the phase that it waits in. */
 void pipeline_run(struct request *r);
 /* Ends what the request still has and frees it. */
 void request_free(struct request *r);
+/* Frees what is kept for requests to come. */
+void request_release_spares(struct worker *w);
 
 /* Now, or `since` where that was in this turn of the loop: spares most reads of the clock. */
 static inline uint64_t request_now_ns(const struct request *r, uint64_t since_ns)
@@ -186,11 +190,11 @@ void attempt_start(struct request *r);
 /* Sends an attempt to what was chosen. */
 void attempt_begin(struct request *r, const struct choice *c);
 /* The current attempt has failed with `fault` before the commit: next one, or the final answer. */
-void attempt_failed(struct request *r, const struct fault *fault);
+COLD void attempt_failed(struct request *r, const struct fault *fault);
 /* The same for an error of ours. */
-void attempt_error(struct request *r, enum err e, const struct err_info *info);
+COLD void attempt_error(struct request *r, enum err e, const struct err_info *info);
 /* Answers with a fault while nothing of a reply has been sent. */
-void attempt_answer(struct request *r, const struct fault *f);
+COLD void attempt_answer(struct request *r, const struct fault *f);
 /* The credential does not outlive its use: overwrites the upstream's head, once it is sent and no
  * new connection may need it (an answer has begun, or the call is over). */
 void attempt_wipe_head(struct request *r);
@@ -205,18 +209,18 @@ void relay_set_deadline(struct request *r);
 /* Does the caller's form of a stream have signs of life, and does the key want them? */
 bool relay_may_ping(const struct request *r);
 /* Ends a stream (or a reply that has begun) that cannot be completed. */
-void relay_break(struct request *r, enum ledger_state state, enum err e,
-                 const struct err_info *info, const struct fault *fault);
+COLD void relay_break(struct request *r, enum ledger_state state, enum err e,
+                      const struct err_info *info, const struct fault *fault);
 /* The caller has gone: goes on without it for the sake of the usage, where the channel says so and
  * an answer has begun. False: the request is to be cancelled. */
-bool relay_orphan(struct request *r);
+COLD bool relay_orphan(struct request *r);
 /* Ends an orphan that went on for the sake of others, who have left too. */
-void relay_abandon(struct request *r);
+COLD void relay_abandon(struct request *r);
 /* The caller, who has a part of a stream, is told of a fault by its last event; the connection
  * breaks. r->conn is NULL afterwards. */
-void relay_tell_fault(struct request *r, const struct fault *f, uint32_t tokens);
+COLD void relay_tell_fault(struct request *r, const struct fault *f, uint32_t tokens);
 /* Ends whatever the request is doing because Lyss is stopping. */
-void relay_shutdown(struct request *r);
+COLD void relay_shutdown(struct request *r);
 
 /* Sends data (may be empty with `last`), the head in front of the first. False: the caller is
  * gone, which the server tells on its next turn, unless this was the last. */
@@ -261,7 +265,7 @@ void relay_count_unread(struct request *r, struct str start, size_t n);
  */
 void request_settle(struct request *r, enum ledger_state state, int status, enum err e);
 /* A failed attempt that will be followed by another. */
-void settle_attempt(struct request *r, enum err outcome);
+COLD void settle_attempt(struct request *r, enum err outcome);
 void settle_progress(struct request *r);
 /* What the call has used so far by what passed, for the model that it is with. */
 struct usage settle_estimate(const struct request *r);

@@ -426,6 +426,7 @@ static void worker_free(struct worker *w)
     rules_unref(&w->rules);
     release_map(&w->origins);
     release_map(&w->routes);
+    request_release_spares(w);
     mem_free(w);
 }
 

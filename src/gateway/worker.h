@@ -55,6 +55,8 @@ struct worker {
     struct idem_shard *idem;     /* the calls by Idempotency-Key that it owns */
     struct request *requests;    /* all that are under way */
     unsigned requests_n;
+    struct request *spare; /* ended ones, for the next to come */
+    unsigned spares_n;
     bool stopping;
     struct drain_seat drain; /* shared with the control thread, see there */
     struct deadline stop_deadline;

@@ -54,7 +54,7 @@ static void a_thread_keeps_some_blocks(void **state)
         assert_non_null(arena_alloc(&a, 900));
     arena_release(&a);
     for (unsigned i = 0; i < SIZES; i++)
-        assert_in_range(spare.n[i], 0, SPARES_MAX);
+        assert_in_range(spare.n[i], 0, spares_max[i]);
     arena_release_spares();
     for (unsigned i = 0; i < SIZES; i++)
         assert_int_equal(spare.n[i], 0);
