@@ -139,15 +139,28 @@ static void add_data_url(struct estimate *e, struct str url, unsigned *images)
     e->tokens += tokens;
 }
 
+/* Most strings by far, told at one look: outside of an image part, all of them narrow, a key that
+ * has not the length of one that matters, a value that cannot be a data URL. */
+static bool is_plain(const struct json_doc *d, const struct json_entry *v)
+{
+    size_t n = v->end - v->off - 2;
+    if (v->type != JSON_STRING || (v->flags & (JSON_NARROW | JSON_UNICODE)) != JSON_NARROW)
+        return false;
+    return v->flags & JSON_KEY ? n != STR("image_url").n && n != STR("input_audio").n
+                               : d->text.p[v->off + 1] != 'd';
+}
+
 void estimate_add_value(struct estimate *e, const struct json_doc *d, uint32_t i, unsigned *images)
 {
     if (i >= d->n)
         return;
     uint32_t end = d->e[i].next;
-    bool image = false; /* inside an image part, its URL not seen yet */
+    uint32_t image = 0; /* where the image part ends whose URL has not been seen yet */
     while (i < end) {
         const struct json_entry *v = &d->e[i];
-        if (v->type == JSON_NUMBER) {
+        if (i >= image && is_plain(d, v)) {
+            e->bytes += v->end - v->off - 2;
+        } else if (v->type == JSON_NUMBER) {
             e->tokens++;
         } else if (v->type == JSON_STRING) {
             struct str s = inside(d, i);
@@ -158,16 +171,17 @@ void estimate_add_value(struct estimate *e, const struct json_doc *d, uint32_t i
                     i = d->e[i + 1].next;
                     continue;
                 }
-                image = str_eq(s, STR("image_url")) || (image && str_eq(s, STR("url")));
+                if (str_eq(s, STR("image_url")))
+                    image = d->e[i + 1].next;
                 estimate_add_string(e, d, i);
             } else if (str_starts(s, STR("data:")) && str_find(s, STR(";base64,")) > 0) {
                 add_data_url(e, s, images);
-                image = false;
-            } else if (image && str_starts(s, STR("http"))) {
+                image = 0;
+            } else if (i < image && str_starts(s, STR("http"))) {
                 e->tokens += IMAGE_BY_URL;
                 if (images)
                     ++*images;
-                image = false;
+                image = 0;
             } else {
                 estimate_add_string(e, d, i);
             }
