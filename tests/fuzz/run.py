@@ -8,6 +8,7 @@ BUILD/corpus/<target>, so that a later run starts from them; the seeds in tests/
 as they are.  An input that breaks something is left as BUILD/crash-<target>-*.
 """
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -65,12 +66,15 @@ def main():
     if unknown:
         ap.error(f"no such target: {', '.join(sorted(unknown))} (there are: {', '.join(names)})")
     passed = failed = 0
-    for name in args.targets or names:
-        for what, ok, text in fuzz(folder, name, args.seconds):
-            print(f"{'ok  ' if ok else 'FAIL'} fuzz/{name}: {what}", flush=True)
-            if not ok:
-                print(text[-4000:])
-            passed, failed = passed + ok, failed + (not ok)
+    targets = args.targets or names
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        found = pool.map(lambda name: list(fuzz(folder, name, args.seconds)), targets)     # one on each core
+        for name, results in zip(targets, found):
+            for what, ok, text in results:
+                print(f"{'ok  ' if ok else 'FAIL'} fuzz/{name}: {what}", flush=True)
+                if not ok:
+                    print(text[-4000:])
+                passed, failed = passed + ok, failed + (not ok)
     print(f"{passed} passed, {failed} failed")
     return failed != 0
 
