@@ -15,103 +15,14 @@
 #include "gateway/pages.h"
 #include "gateway/passthrough.h"
 #include "gateway/memory/recall.h"
+#include "gateway/refuse.h"
 #include "gateway/surface.h"
 #include "gateway/translate.h"
-#include "llm/dialect.h"
 #include "net/gunzip.h"
 #include "net/scratch.h"
 
 #define ARENA_EXTRA_BYTES (8u << 20)
 #define BIG_BODY_BYTES    65536
-#define ERROR_BODY_MAX    65536
-#define HEADERS_MAX       16384
-
-/* ---- answers of our own ---------------------------------------------------------- */
-
-static void reply_error(struct http_conn *c, enum dialect dialect, bool array, struct str id,
-                        struct str headers, enum err e, const struct err_info *info,
-                        const char *allow)
-{
-    struct buf h;
-    struct buf *body = scratch_buf(SCRATCH_REPLY_BODY, ERROR_BODY_MAX);
-    if (array)
-        buf_char(body, '[');
-    dialect_error_body(dialect_of(dialect), body, e, info, id);
-    if (array)
-        buf_char(body, ']');
-    if (buf_failed(body))
-        buf_reset(body); /* rather no words than half of them */
-    buf_init(&h, 8192);
-    buf_str(&h, headers);
-    buf_lit(&h, "Content-Type: application/json\r\n");
-    if (allow)
-        buf_printf(&h, "Allow: %s\r\n", allow);
-    if (e == ERR_UNAUTHORIZED)
-        buf_lit(&h, "WWW-Authenticate: Bearer\r\n");
-    if (info && info->retry_ms > 0)
-        buf_printf(&h, "Retry-After: %lld\r\n", (long long)(info->retry_ms + 999) / 1000);
-    else if (e == ERR_OVERLOADED || e == ERR_NOMEM)
-        buf_lit(&h, "Retry-After: 1\r\n");
-    http_reply(c, err_status(e), buf_view(&h), buf_view(body));
-    buf_release(&h);
-}
-
-/* Whose shape is not known yet. */
-static const struct surface unknown = {.dialect = DIALECT_OPENAI};
-
-/* For what has no request yet. */
-static COLD void refuse_bare(struct http_conn *c, const struct surface *s, struct str origin,
-                             enum err e, const struct err_info *info, const char *allow)
-{
-    struct worker *w = c->server->user;
-    uint8_t id[16];
-    char text[37];
-    rng_uuid7(clock_wall_ms(), id);
-    uuid_format(id, text);
-    struct buf *lines = scratch_buf(SCRATCH_REPLY_HEADERS, HEADERS_MAX);
-    buf_printf(lines, "x-request-id: %s\r\nCache-Control: no-store\r\n", text);
-    browser_put_cors(&w->browser, origin, lines);
-    counter_add(&w->metrics.refused, 1);
-    reply_error(c, s->dialect, s->array, str_make(text, 36), buf_view(lines), e, info, allow);
-}
-
-/* A preflight is answered before any credential is asked for. */
-static void answer_preflight(struct http_conn *c, const struct http_head *h)
-{
-    struct worker *w = c->server->user;
-    struct buf *lines = scratch_buf(SCRATCH_REPLY_HEADERS, HEADERS_MAX);
-    browser_put_preflight(&w->browser, http_get(h, HTTP_ORIGIN), lines);
-    http_reply(c, 204, buf_view(lines), STR_NULL);
-}
-
-static void reply_refusal(struct request *r, enum err e, const struct err_info *info)
-{
-    char id[37];
-    uuid_format(r->id, id);
-    struct http_conn *c = r->conn;
-    r->conn = NULL;
-    counter_add(&r->worker->metrics.refused, 1);
-    if (r->head_sent) { /* it had a ping while it waited */
-        struct fault f;
-        fault_from_err(&f, e, info);
-        r->conn = c;
-        relay_tell_fault(r, &f, 0);
-        return;
-    }
-    reply_error(c, r->dialect, r->array, str_make(id, 36), reply_headers(r, NULL), e, info, NULL);
-}
-
-void request_refuse(struct request *r, enum err e, const struct err_info *info)
-{
-    reply_refusal(r, e, info);
-    request_free(r);
-}
-
-void request_refuse_parsing(struct request *r, enum err e)
-{
-    reply_refusal(r, e, NULL);
-    r->phase = PHASE_END;
-}
 
 /* ---- authentication ----------------------------------------------------------------- */
 
@@ -348,6 +259,15 @@ static void read_head(struct request *r, const struct http_head *h)
     p->anthropic_beta = arena_dup(&r->arena, http_get(h, HTTP_ANTHROPIC_BETA));
 }
 
+/* A preflight is answered before any credential is asked for. */
+static void answer_preflight(struct http_conn *c, const struct http_head *h)
+{
+    struct worker *w = c->server->user;
+    struct buf *lines = scratch_buf(SCRATCH_REPLY_HEADERS, HEADERS_MAX);
+    browser_put_preflight(&w->browser, http_get(h, HTTP_ORIGIN), lines);
+    http_reply(c, 204, buf_view(lines), STR_NULL);
+}
+
 static void on_head(struct http_conn *c, const struct http_head *h)
 {
     struct worker *w = c->server->user;
@@ -358,7 +278,7 @@ static void on_head(struct http_conn *c, const struct http_head *h)
     struct str origin = http_get(h, HTTP_ORIGIN);
     if (w->browser.hosts_n && !browser_host_ok(&w->browser, h->host)) {
         (void)!err_set(&info, ERR_BAD_REQUEST, "This host name is not served here.");
-        refuse_bare(c, &unknown, STR_NULL, ERR_BAD_REQUEST, &info, NULL);
+        refuse_bare(c, NULL, STR_NULL, ERR_BAD_REQUEST, &info, NULL);
         return;
     }
     if (origin.n && str_eq(h->method, STR("OPTIONS"))) {
@@ -617,7 +537,7 @@ static COLD void on_failed(struct http_conn *c, enum err e, const struct err_inf
 
 static void on_malformed(struct http_conn *c, enum err e, const struct err_info *info)
 {
-    refuse_bare(c, &unknown, STR_NULL, e, info, NULL);
+    refuse_bare(c, NULL, STR_NULL, e, info, NULL);
 }
 
 static void on_sent(struct http_conn *c)

@@ -166,10 +166,6 @@ struct request {
 
 /* ---- pipeline.c: from the head to the first attempt ---- */
 extern const struct http_service gateway_service;
-/* Answers with an error in the caller's dialect; before admission. */
-COLD void request_refuse(struct request *r, enum err e, const struct err_info *info);
-/* The same while its body is being parsed: the step that is on its way frees it. */
-COLD void request_refuse_parsing(struct request *r, enum err e);
 /* Writes it into the journal: from here on it has one row, however it ends. */
 enum err request_admit(struct request *r) MUST_CHECK;
 /* Goes on with the phase that it waits in. */
@@ -184,6 +180,12 @@ static inline uint64_t request_now_ns(const struct request *r, uint64_t since_ns
 {
     return loop_now_ms(r->worker->loop) * 1000000 > since_ns ? clock_mono_ns() : since_ns;
 }
+
+/* ---- refuse.c: before admission ---- */
+/* Answers with an error in the caller's dialect and frees it. */
+COLD void request_refuse(struct request *r, enum err e, const struct err_info *info);
+/* The same while its body is being parsed: the step that is on its way frees it. */
+COLD void request_refuse_parsing(struct request *r, enum err e);
 
 /* ---- attempt.c: the one loop of retry and failover ---- */
 void attempt_start(struct request *r);

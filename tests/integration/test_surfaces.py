@@ -1,4 +1,5 @@
 """What callers see of a healthy gateway: operations, aliases, credentials, headers, models."""
+import json
 import re
 
 import pytest
@@ -342,6 +343,21 @@ def test_a_trace_goes_on_upstream_and_into_the_log(lyss, up, name):
     line = wait(lambda: next((x for x in lyss.log_text().splitlines() if r.request_id in x and "request.end" in x), None),
                 what="the log line")
     assert '"mine-1"' in line and "4bf92f3577b34da6a3ce929d0e0e4736" in line
+
+
+@pytest.mark.parametrize("what, status, error", [("key", 401, "unauthorized"), ("path", 404, "not_found"), ("json", 400, "bad_json"),
+                                                 ("model", 404, "model_not_found")])
+def test_what_is_refused_has_a_line_in_the_log(lyss, name, what, status, error):
+    """It has no row, so that only the log can say whose it was."""
+    known = what in ("json", "model")
+    with lyss.connect() as c:
+        r = c.request("POST", "/v1/nothing" if what == "path" else "/v1/chat/completions",
+                      b'{"model":' if what == "json" else chat_body(name("nobody-has")),
+                      [("Authorization", "Bearer lyss_wrong")] if what == "key" else lyss.auth())
+    assert r.status == status
+    line = json.loads(wait(lambda: next((x for x in lyss.log_text().splitlines() if r.request_id in x), None), what="the log line"))
+    assert line["event"] == "request.refused" and line["level"] == "warn" and line["from"] == "127.0.0.1"
+    assert line["status"] == status and line["error"] == error.upper() and (line["key_id"] > 0) == known == (line["tenant_id"] > 0)
 
 
 @pytest.mark.parametrize("bad", ["", "00-" + "0" * 32 + "-00f067aa0ba902b7-01", TRACE.upper(), TRACE + "-x", TRACE[:-1] + "\xe9"])
