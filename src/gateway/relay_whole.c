@@ -218,18 +218,41 @@ bool relay_read_last_event(const struct request *r, struct buf *out)
     return (w.any || w.counts.n) && !buf_failed(out);
 }
 
-/* Each wire has its own members; of what passes unread nothing else tells whose they are. */
-static bool read_usage(struct str object, bool gemini, struct usage *out)
+/* Each wire has its own members; of what passes unread nothing else tells whose they are. begun:
+ * *out is what an Anthropic stream began with. */
+static bool read_usage(struct str object, bool gemini, bool begun, struct usage *out)
 {
     struct json_doc d;
     if (json_parse(&d, object, NULL))
         return false;
-    *out = (struct usage){0};
-    if (gemini)
-        return usage_read_gemini(&d, json_root(&d), out);
-    if (json_get(&d, json_root(&d), STR("cache_read_input_tokens")) != JSON_NONE)
+    if (!begun)
+        *out = (struct usage){0};
+    if (begun || json_get(&d, json_root(&d), STR("cache_read_input_tokens")) != JSON_NONE)
         return usage_read_anthropic(&d, json_root(&d), out);
-    return usage_read_openai(&d, json_root(&d), out);
+    return gemini ? usage_read_gemini(&d, json_root(&d), out)
+                  : usage_read_openai(&d, json_root(&d), out);
+}
+
+/* The object behind the `key` that all.p[at] begins with. Empty: it does not end. */
+static struct str object_behind(struct str all, size_t at)
+{
+    ptrdiff_t open = str_chr(str_from(all, at), '{');
+    size_t end = open < 0 ? 0 : object_end(all, at + (size_t)open);
+    return end ? str_make(all.p + at + open, end - at - (size_t)open) : STR_NULL;
+}
+
+/* Of an Anthropic stream that passes unread only the first event need say what went in
+ * (https://docs.anthropic.com/en/api/messages-streaming). */
+static void read_first_usage(struct request *r, struct str all)
+{
+    if (r->op != OP_PASSTHROUGH || r->tap.has_usage ||
+        !str_starts(all, STR("event: message_start")))
+        return;
+    ptrdiff_t at = str_find(all, STR("\"usage\""));
+    struct str object = at < 0 ? STR_NULL : object_behind(all, (size_t)at);
+    struct json_doc d;
+    if (object.n && !json_parse(&d, object, NULL))
+        r->tap.has_usage = usage_read_anthropic(&d, json_root(&d), &r->tap.usage);
 }
 
 void relay_read_last_usage(struct request *r)
@@ -242,12 +265,10 @@ void relay_read_last_usage(struct request *r)
         bool gemini = may_be_gemini && str_starts(rest, google);
         if ((!gemini && !str_starts(rest, key)) || all.p[at - 1] == '\\')
             continue;
-        ptrdiff_t open = str_chr(str_from(all, at), '{');
-        size_t end = open < 0 ? 0 : object_end(all, at + (size_t)open);
-        if (!end)
-            return;
-        struct str object = str_make(all.p + at + open, end - at - (size_t)open);
-        r->tap.has_usage = read_usage(object, gemini, &r->tap.usage);
+        struct str object = object_behind(all, at);
+        bool begun = r->op == OP_PASSTHROUGH && r->tap.has_usage;
+        if (object.n)
+            r->tap.has_usage = read_usage(object, gemini, begun, &r->tap.usage) || begun;
         return;
     }
 }
@@ -295,7 +316,9 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
     if (r->phase == PHASE_RELAY) {
         if (op_row(r->op)->generates && !r->unread_media)
             r->tap.out.bytes += n;
+        bool first = !r->tail_n;
         relay_keep_last(r, p, n);
+        read_first_usage(r, first ? str_make(p, n) : str_make(r->tail, r->tail_n));
         relay_send_down(r, str_make(p, n), false);
         return;
     }

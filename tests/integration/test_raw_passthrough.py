@@ -150,6 +150,27 @@ USAGES = [
 ]
 
 
+ANTHROPIC = (b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","usage":{"input_tokens":25,"cache_creation_input_tokens":3,'
+             b'"cache_read_input_tokens":4,"output_tokens":1}}}\n\n'
+             b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"\\"usage\\": {"}}\n\n'
+             b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":15}}\n\n'
+             b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
+
+
+@pytest.mark.parametrize("split", [0, 60, 300])
+@pytest.mark.parametrize("long", [0, 5000])
+def test_what_an_anthropic_stream_began_with_counts(lyss, up, name, split, long):
+    """Its last event need not repeat what went in."""
+    m = name()
+    body = ANTHROPIC.replace(b"event: message_delta", b": " + b"x" * long + b"\n\nevent: message_delta") if long else ANTHROPIC
+    up.on(m, body=body, content_type="text/event-stream", split=split)
+    r = call(lyss, "POST", "/passthrough/main/chat/completions", json.dumps(chat_body(m)).encode())
+    assert r.status == 200 and r.body == body
+    row = lyss.row(r.request_id)
+    want = dict(in_uncached=25, cache_read=4, cache_write_5m=3, out_text=15)
+    assert {k: row[k] for k in want} == want and not row["estimated"]
+
+
 @pytest.mark.parametrize("body,want", USAGES)
 def test_each_wire_counts_in_its_own_way(lyss, up, name, body, want):
     m = name()
