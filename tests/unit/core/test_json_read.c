@@ -476,7 +476,8 @@ static void steps_refuse_the_same(void **state)
         "plain, "
         "of more than thirty-two bytes, so that it is skipped in blocks\"]";
     static const char escapes[] =
-        "[\"\\r and \\n and \\t and \\u4f60 then\\r\\n\\\\ more of it, \\r\\n up to the last of them: "
+        "[\"\\r and \\n and \\t and \\u4f60 then\\r\\n\\\\ more of it, \\r\\n up to the last of "
+        "them: "
         "\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\\t\"]";
     refuses_prefixes_the_same(step_text, sizeof step_text - 3, 40);
     refuses_prefixes_the_same(long_strings, sizeof long_strings - 1, 100);
