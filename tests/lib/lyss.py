@@ -24,7 +24,7 @@ from . import http
 from .upstream import COMPLETION_CANARY, ORG_CANARY, PROMPT_CANARY, PROVIDER_KEY
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BIN = os.environ.get("LYSS_BIN") or os.path.join(ROOT, "build", "lyss")
+BIN = os.path.abspath(os.environ.get("LYSS_BIN") or os.path.join(ROOT, "build", "lyss"))
 STATES = ["completed", "upstream_error", "incomplete", "timeout", "client_gone", "shutdown", "limit", "aborted"]
 BAD_LINES = re.compile(rb"AddressSanitizer|LeakSanitizer|ThreadSanitizer|UndefinedBehavior|runtime error:|"
                        rb"Assertion .* failed|assert(ion)? failed|SUMMARY: |stack smashing|free\(\): |malloc\(\): ")
