@@ -24,7 +24,7 @@ from . import http
 from .upstream import COMPLETION_CANARY, ORG_CANARY, PROMPT_CANARY, PROVIDER_KEY
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BIN = os.environ.get("LYSS_BIN") or os.path.join(ROOT, "build", "lyss")
+BIN = os.path.abspath(os.environ.get("LYSS_BIN") or os.path.join(ROOT, "build", "lyss"))
 STATES = ["completed", "upstream_error", "incomplete", "timeout", "client_gone", "shutdown", "limit", "aborted"]
 BAD_LINES = re.compile(rb"AddressSanitizer|LeakSanitizer|ThreadSanitizer|UndefinedBehavior|runtime error:|"
                        rb"Assertion .* failed|assert(ion)? failed|SUMMARY: |stack smashing|free\(\): |malloc\(\): ")
@@ -276,6 +276,15 @@ class Lyss:
             db.row_factory = sqlite3.Row
             rows = db.execute(f"SELECT * FROM usage WHERE {where} ORDER BY id", args)
             return [dict(r) | {"state": STATES[r["state"]], "request_id": spelled(r["request_id"])} for r in rows]
+        finally:
+            db.close()
+
+    def attempts(self):
+        """The attempts of all requests that had more than one, in order."""
+        db = sqlite3.connect(f"file:{self.data}/ledger.db?mode=ro", uri=True, timeout=10)
+        try:
+            db.row_factory = sqlite3.Row
+            return [dict(r) for r in db.execute("SELECT * FROM attempt ORDER BY request_id, number")]
         finally:
             db.close()
 
