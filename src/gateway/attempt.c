@@ -369,6 +369,14 @@ static void final_answer(struct request *r, const struct fault *f)
     request_free(r);
 }
 
+/* Nothing was asked of the upstream: the next one has no more to do than if it had been the first.
+ */
+static bool never_asked(enum err e)
+{
+    return e == ERR_CONNECT || e == ERR_CONNECT_TIMEOUT || e == ERR_TLS || e == ERR_DNS ||
+           e == ERR_DNS_TIMEOUT;
+}
+
 void attempt_failed(struct request *r, const struct fault *fault)
 {
     struct worker *w = r->worker;
@@ -391,6 +399,7 @@ void attempt_failed(struct request *r, const struct fault *fault)
     if (p->tried_n &&
         (cls == CLASS_REQUEST ? !sent : cls != CLASS_KEY || fault->kind & FAULT_MAPPING))
         p->tried[p->tried_n - 1].credential_id = -1; /* this attempt's */
+    p->unconnected += sent && never_asked(fault->err);
     if (hedge_lost(r, fault->err, sent))
         return;
     bool unfit = !sent && cls == CLASS_REQUEST; /* it cannot be written for this channel */

@@ -78,6 +78,7 @@ struct request_plan {
     struct str head;    /* of the current attempt, with its credential */
     unsigned tried_n;
     struct hedge_plan hedge;
+    uint8_t unconnected;                 /* attempts that came to no connection */
     uint8_t fell_back;                   /* FAULT_… that a fallback has been taken for */
     const struct credential *credential; /* of the current attempt; the channel's */
     struct str passed;                   /* upstream's rate-limit headers, for the reply */

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from lib.fault_proxy import FaultProxy
 from lib.http import request_bytes, wait
 from lib.lyss import chat_body, slack
 from lib.upstream import PROVIDER_KEY, Upstream
@@ -142,6 +143,19 @@ def test_a_wave_of_429(own, up, name):
             assert own.chat(m).status in (429, 500, 503)
             own.clock.advance(0.05)                         # 3 s in all
         assert 1 <= sum(len(b.of(m)) for m in models) <= 10
+
+
+def test_what_finds_a_channel_down_is_no_retry(own, up, name):
+    """Nothing was asked of it, so that its share is none too much for the other; no caller is told."""
+    with FaultProxy(up.port) as gone:
+        own.channel("down", gone.url, "m-*", args=("--priority", "9"))
+        own.channel("spare", up.url, "m-*")
+        own.caught_up()
+        gone.refuse()
+        gone.end_all()
+        for _ in range(60):                                 # a new name each: no breaker is in the way
+            r = own.chat(name())
+            assert r.status == 200 and r.header("x-lyss-channel") == "spare" and r.header("x-lyss-attempts") == "2"
 
 
 def test_recovery_within_a_second_of_the_end(own, up, name):

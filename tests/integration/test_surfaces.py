@@ -325,6 +325,7 @@ def test_metrics(lyss, up, name):
     wait(lambda: grown("lyss_tokens_total")() > 0, what="lyss_tokens_total")
     wait(lambda: grown("lyss_ttft_seconds_count")() >= 1, what="lyss_ttft_seconds")
     wait(lambda: grown("lyss_request_seconds_count")() >= 2, what="lyss_request_seconds")
+    text = lyss.get("/metrics", key=None).body.decode()
     assert metric(text, "lyss_upstream_connections") > 0 and 'lyss_channel_health{channel="main"}' in text
     now = lyss.get("/metrics", key=None).body.decode()
     for line in now.splitlines():

@@ -152,7 +152,7 @@ bool choose(struct request *r, int64_t stay, struct choice *out, struct reasons 
         .needs = p->body.needs,
         .estimate_in = r->estimate_in,
         .estimate_out = r->estimate_out,
-        .again = r->attempts > 0,
+        .again = r->attempts > p->unconnected,
         .pin_channel = p->pin_channel,
         .pin_credential = p->pin_credential,
         .tried = p->tried,

@@ -21,7 +21,7 @@ struct eligible_ask {
     unsigned needs; /* NEED_… (llm/wire_openai_request.h) */
     uint32_t estimate_in, estimate_out;
     bool any_context;                    /* let the upstream judge whether the prompt is too long */
-    bool again;                          /* it follows a failed attempt */
+    bool again;                          /* it follows one that an upstream was asked in */
     int64_t pin_channel, pin_credential; /* the only ones; 0: any */
     const struct tried *tried;
     unsigned tried_n;

@@ -78,7 +78,7 @@ struct channel_gate {
 struct gate_ask {
     uint64_t model; /* gate_model() of what the upstream calls it */
     int64_t tokens; /* estimated, in and out */
-    bool again;     /* it follows a failed attempt of the same request */
+    bool again;     /* another upstream was asked for the same request before */
     uint64_t now_ms;
 };
 
