@@ -111,8 +111,11 @@ static struct request *second_leg(struct request *r)
     *s->plan = *r->plan;
     s->plan->neutral = NULL; /* its parts may have been joined for the first leg */
     s->plan->meaning = (struct arena){0};
+    s->plan->tape = NULL;
+    s->plan->doc = (struct json_doc){0};
     s->plan->recall = NULL;
     s->plan->translated = s->plan->overridden = (struct buf){0};
+    s->plan->loans = (struct buf_loans){0};
     s->plan->head = STR_NULL;
     s->plan->hold = NULL;
     s->plan->hold_n = s->plan->hold_cap = s->plan->hold_events = 0;

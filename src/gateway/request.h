@@ -60,7 +60,8 @@ struct request_plan {
     struct str deployment, model; /* the path's; the caller's name for it */
     struct openai_edits edits;
     struct json_doc doc;                 /* of the body, as long as … */
-    uint64_t doc_parse;                  /* … this is json_parse_count() */
+    uint64_t doc_parse;                  /* … this is json_parse_count(), or … */
+    struct json_steps *tape;             /* … of a long one, this is there */
     struct neutral_request *neutral;     /* the body's meaning, once an attempt needed it, … */
     struct arena meaning;                /* … and where it lies */
     struct recall_ask *recall;           /* what other workers were asked for it */
@@ -68,7 +69,8 @@ struct request_plan {
     bool lacks_thoughts;                 /* its calls of tools came back without them */
     char *hold;                          /* events held before the commit */
     uint32_t hold_n, hold_cap, hold_events;
-    struct buf translated;           /* the body in the upstream's form */
+    struct buf translated;           /* the body in the upstream's form, … */
+    struct buf_loans loans;          /* … and what of it is lent from the caller's */
     struct buf overridden;           /* … with the channel's own parameters */
     struct link link;                /* what its writer tells the answer's reader */
     struct passthrough *passthrough; /* NULL: it is understood */

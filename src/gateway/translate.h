@@ -23,12 +23,16 @@ bool translate_needed(const struct request *r);
 /* Reads the caller's body into plan->neutral, once. ERR_INVALID, ERR_BAD_JSON, ERR_NOMEM;
  * ERR_BODY_TOO_LARGE: it would take too much memory. */
 enum err translate_read(struct request *r, struct err_info *info) MUST_CHECK;
+/* Keeps what r->steps have made of the body for translate_read, unless it is large against the
+ * body: they are r->plan->tape then. */
+void translate_keep_tape(struct request *r, const struct json_doc *doc);
 /* Frees what translations have made of the body. */
 void translate_release(struct request_plan *p);
 /* Counts all that r takes now against the memory budget: its arena with the caller's body and what
  * was held of answers, and the body's other forms. */
 void translate_weigh(struct request *r);
-/* Writes the body for c->channel into plan->translated, the receipt into plan->edits.dropped.
+/* Writes the body for c->channel into plan->translated, with what it borrows of the caller's body
+ * and of plan->meaning in plan->loans; the receipt into plan->edits.dropped.
  * ERR_INVALID with info in the caller's terms; ERR_NOMEM. */
 enum err translate_request(struct request *r, const struct choice *c,
                            struct err_info *info) MUST_CHECK;
