@@ -290,6 +290,14 @@ static void wrong_kind(struct request *r)
     attempt_error(r, ERR_UPSTREAM_PROTOCOL, &info);
 }
 
+uint64_t relay_held_most(const struct request *r)
+{
+    uint64_t most = r->worker->settings.max_held_bytes;
+    if (r->call_op != r->op && most < TRANSLATE_BODY_MAX)
+        most = TRANSLATE_BODY_MAX; /* nothing of it can leave before it is read */
+    return most;
+}
+
 void relay_whole_bytes(struct request *r, const char *p, size_t n)
 {
     if (r->phase == PHASE_RELAY) {
@@ -302,10 +310,7 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
     r->plan->ready_ns = request_now_ns(r, r->head_ns);
     if (!relay_is_success(r) && r->plan->reply_n + n > ERROR_BODY_MAX)
         return; /* enough is known */
-    uint64_t most = r->worker->settings.max_held_bytes;
-    if (r->call_op != r->op && most < TRANSLATE_BODY_MAX)
-        most = TRANSLATE_BODY_MAX; /* nothing of it can leave before it is read */
-    if (r->plan->reply_n + n <= most) {
+    if (r->plan->reply_n + n <= relay_held_most(r)) {
         if (!gather(r, p, n))
             attempt_error(r, ERR_NOMEM, NULL);
         return;

@@ -240,6 +240,8 @@ void relay_stream_bytes(struct request *r, char *p, size_t n);
 bool relay_stream_end(struct request *r) MUST_CHECK;
 
 /* ---- relay_whole.c ---- */
+/* The longest answer that is held. */
+uint64_t relay_held_most(const struct request *r);
 /* Room for an answer that is held. False: there is none, or the memory budget is all taken and the
  * answer long. */
 bool relay_hold_whole(struct request *r, size_t cap) MUST_CHECK;

@@ -315,17 +315,20 @@ static void on_event(void *ctx, const struct neutral_event *ev)
         t->to->write_event(t->writer, ev, s->out);
 }
 
-/* The upstream's own words on what was used. Lent from body. */
-static struct str find_usage(struct str body)
+/* The upstream's own words on what was used. Lent from the text. */
+static struct str usage_of(const struct json_doc *d)
+{
+    uint32_t u = json_get(d, json_root(d), STR("usage"));
+    if (u == JSON_NONE)
+        u = json_get(d, json_root(d), STR("usageMetadata"));
+    struct str raw = json_raw(d, u);
+    return raw.n <= USAGE_RAW_MAX ? raw : STR_NULL;
+}
+
+static struct str find_usage(struct str event)
 {
     struct json_doc d;
-    if (json_parse(&d, body, NULL))
-        return STR_NULL;
-    uint32_t u = json_get(&d, json_root(&d), STR("usage"));
-    if (u == JSON_NONE)
-        u = json_get(&d, json_root(&d), STR("usageMetadata"));
-    struct str raw = json_raw(&d, u);
-    return raw.n <= USAGE_RAW_MAX ? raw : STR_NULL;
+    return json_parse(&d, event, NULL) ? STR_NULL : usage_of(&d);
 }
 
 static enum err without_reason(struct fault *f)
@@ -397,6 +400,7 @@ enum err translate_reply(struct request *r, struct str body, struct buf *out, st
     enum err e = fault_unless_object(&d, body, f);
     if (e)
         return e;
+    struct str usage = usage_of(&d); /* the reader may use the tape for something else */
     e = from->read_reply(&reply, &d, &r->plan->link, str_c(r->channel->provider->name), &r->arena,
                          f);
     if (!e && arena_failed(&r->arena))
@@ -407,7 +411,7 @@ enum err translate_reply(struct request *r, struct str body, struct buf *out, st
     r->tap.usage = reply.usage;
     for (const struct neutral_candidate *c = reply.candidates; c; c = c->next)
         count_parts(&r->tap.out, c->parts);
-    r->usage_raw = arena_dup(&r->arena, find_usage(body));
+    r->usage_raw = arena_dup(&r->arena, usage);
     if (r->call_op != r->op && !all_finished(&reply))
         return without_reason(f);
     recall_parts(r, &reply);
