@@ -415,6 +415,7 @@ void attempt_failed(struct request *r, const struct fault *fault)
     const struct gateway_settings *set = &w->settings;
     struct fault last = *fault;
     http_call_cancel(&r->call);
+    relay_drop_reading(r);
     attempt_wipe_head(r);
     if (r->orphan && !idempotency_wanted(r)) { /* no retry for a caller who has gone */
         request_settle(r, LEDGER_CLIENT_GONE, 0, ERR_CLIENT_GONE);

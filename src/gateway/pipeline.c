@@ -199,6 +199,7 @@ void request_free(struct request *r)
 {
     struct worker *w = r->worker;
     http_call_cancel(&r->call);
+    relay_drop_reading(r);
     attempt_wipe_head(r);
     deadline_clear(&r->deadline);
     gate_leave(&r->pass, 0, 0, loop_now_ms(w->loop));

@@ -91,6 +91,7 @@ struct request_plan {
     struct str retry_after, retry_after_ms;
     char *reply; /* the answer's body as it comes */
     size_t reply_n, reply_cap;
+    struct json_steps *reply_steps; /* it is here, and being parsed */
     uint64_t first_attempt_ms;
     uint64_t ready_ns; /* when the caller's body, and then when the answer's last bytes were here */
 };
@@ -147,6 +148,7 @@ struct request {
     struct deadline deadline;
     struct message step; /* next parsing step */
     struct json_steps *steps;
+    struct costly reading; /* the same of the answer */
     uint8_t id[16];
     uint32_t overhead_us;
     int64_t tenant_id, user_id, key_id, credential_id;
@@ -240,6 +242,8 @@ void relay_stream_bytes(struct request *r, char *p, size_t n);
 bool relay_stream_end(struct request *r) MUST_CHECK;
 
 /* ---- relay_whole.c ---- */
+/* An answer that is being parsed in steps is not wanted any more. */
+void relay_drop_reading(struct request *r);
 /* The longest answer that is held. */
 uint64_t relay_held_most(const struct request *r);
 /* Room for an answer that is held. False: there is none, or the memory budget is all taken and the

@@ -392,17 +392,14 @@ static bool all_finished(const struct neutral_reply *reply)
     return !c;
 }
 
-enum err translate_reply(struct request *r, struct str body, struct buf *out, struct fault *f)
+enum err translate_reply(struct request *r, const struct json_doc *d, struct buf *out,
+                         struct fault *f)
 {
     const struct codec *from = codec_of((enum llm_op)r->call_op);
     struct neutral_reply reply = {0};
-    struct json_doc d;
-    enum err e = fault_unless_object(&d, body, f);
-    if (e)
-        return e;
-    struct str usage = usage_of(&d); /* the reader may use the tape for something else */
-    e = from->read_reply(&reply, &d, &r->plan->link, str_c(r->channel->provider->name), &r->arena,
-                         f);
+    struct str usage = usage_of(d); /* the reader may use the tape for something else */
+    enum err e = from->read_reply(&reply, d, &r->plan->link, str_c(r->channel->provider->name),
+                                  &r->arena, f);
     if (!e && arena_failed(&r->arena))
         e = ERR_NOMEM;
     if (e)

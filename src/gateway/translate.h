@@ -45,9 +45,9 @@ unsigned translate_event(struct request *r, const struct sse_event *in, struct b
 /* The stream's body has ended after whole events. True: that is its own end, and out has what the
  * caller's form writes for it. */
 bool translate_ends(struct request *r, struct buf *out) MUST_CHECK;
-/* A whole 2xx answer: r->tap and r->usage_raw from it; the caller's body in out where the forms
- * differ. ERR_NOMEM, or the fault's error. */
-enum err translate_reply(struct request *r, struct str body, struct buf *out,
+/* A whole 2xx answer, which is an object: r->tap and r->usage_raw from it; the caller's body in out
+ * where the forms differ. ERR_NOMEM, or the fault's error. */
+enum err translate_reply(struct request *r, const struct json_doc *d, struct buf *out,
                          struct fault *f) MUST_CHECK;
 /* sequence_number for an in-band error. */
 uint32_t translate_sequence(const struct request *r);
