@@ -166,6 +166,23 @@ struct str arena_dup(struct arena *a, struct str s)
     return str_make(p, s.n);
 }
 
+struct str arena_join(struct arena *a, const struct str *pieces, unsigned n)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < n; i++)
+        bytes += pieces[i].n;
+    char *p = arena_alloc(a, bytes + 1), *at = p;
+    if (!p)
+        return STR_NULL;
+    for (unsigned i = 0; i < n; i++) {
+        if (pieces[i].n)
+            memcpy(at, pieces[i].p, pieces[i].n);
+        at += pieces[i].n;
+    }
+    *at = 0;
+    return str_make(p, bytes);
+}
+
 struct str arena_printf(struct arena *a, const char *fmt, ...)
 {
     va_list ap, again;

@@ -31,7 +31,9 @@ void *arena_alloc(struct arena *a, size_t bytes) __attribute__((malloc, warn_unu
 void *arena_zalloc(struct arena *a, size_t bytes) __attribute__((malloc, warn_unused_result));
 /* Copy, NUL-terminated behind its end. {NULL,0} once latched. */
 struct str arena_dup(struct arena *a, struct str s);
-/* printf into the arena. */
+/* The pieces one behind the other, NUL-terminated behind their end. */
+struct str arena_join(struct arena *a, const struct str *pieces, unsigned n);
+/* printf into the arena; of long strings it is slow. */
 struct str arena_printf(struct arena *a, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 static inline bool arena_failed(const struct arena *a)

@@ -71,6 +71,24 @@ void buf_str(struct buf *b, struct str s)
     buf_add(b, s.p, s.n);
 }
 
+void buf_lend(struct buf *b, struct str s)
+{
+    if (b->failed || !buf_lends(b, s.n)) {
+        buf_str(b, s);
+        return;
+    }
+    b->loans->e[b->loans->n++] = (struct buf_loan){b->n, s};
+}
+
+void buf_fit(struct buf *b)
+{
+    char *p = b->n + 1 < b->cap ? mem_realloc(b->p, b->n + 1) : NULL;
+    if (!p)
+        return; /* it is as good as it was */
+    b->p = p;
+    b->cap = b->n + 1;
+}
+
 void buf_u64(struct buf *b, uint64_t v)
 {
     char t[20];

@@ -150,6 +150,36 @@ void json_put_raw(struct json_writer *w, struct str json)
     buf_str(w->out, json);
 }
 
+void json_put_raw_lent(struct json_writer *w, struct str json)
+{
+    begin(w);
+    buf_lend(w->out, json);
+}
+
+/* One look is less than a copy, and mostly finds nothing to be escaped in what is long. */
+static void escape_lent(struct buf *b, struct str s)
+{
+    if (buf_lends(b, s.n) && json_scan(s.p, s.p + s.n) == s.p + s.n)
+        buf_lend(b, s);
+    else
+        json_escape(b, s);
+}
+
+void json_put_lent(struct json_writer *w, struct str s)
+{
+    json_put_joined_lent(w, &s, 1);
+}
+
+void json_put_joined_lent(struct json_writer *w, const struct str *pieces, unsigned n)
+{
+    begin(w);
+    buf_char(w->out, '"');
+    for (unsigned i = 0; i + 1 < n; i++)
+        json_escape(w->out, pieces[i]);
+    escape_lent(w->out, pieces[n - 1]);
+    buf_char(w->out, '"');
+}
+
 /* What stands for the byte c, which may not stand in a string as it is. */
 static void escape_byte(struct buf *b, unsigned char c)
 {

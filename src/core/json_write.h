@@ -32,10 +32,17 @@ void json_put_bool(struct json_writer *w, bool v);
 void json_put_null(struct json_writer *w);
 /* A value that is JSON already. */
 void json_put_raw(struct json_writer *w, struct str json);
+/* The same two of what outlives all that is made of the buf, which may then lend it (core/buf.h).
+ */
+void json_put_lent(struct json_writer *w, struct str s);
+void json_put_raw_lent(struct json_writer *w, struct str json);
+/* A string of several pieces, the last of them lent. */
+void json_put_joined_lent(struct json_writer *w, const struct str *pieces, unsigned n);
 /* Only the escaped inside of a string, without quotes, appended to b. */
 void json_escape(struct buf *b, struct str s);
 
 #define json_field_string(w, name, s) (json_key((w), STR(name)), json_put_string((w), (s)))
+#define json_field_lent(w, name, s)   (json_key((w), STR(name)), json_put_lent((w), (s)))
 #define json_field_i64(w, name, v)    (json_key((w), STR(name)), json_put_i64((w), (v)))
 #define json_field_bool(w, name, v)   (json_key((w), STR(name)), json_put_bool((w), (v)))
 #define json_field_null(w, name)      (json_key((w), STR(name)), json_put_null((w)))

@@ -78,6 +78,30 @@ static enum err write_head(struct request *r, const struct choice *c, size_t len
     return keep_head(r, b);
 }
 
+/* A body as it goes out: a text with what stands between its pieces. */
+struct outgoing {
+    struct str text;
+    const struct edit *e;
+    unsigned n;
+};
+
+/* What a translated body borrows is what is inserted into it. */
+static enum err join_loans(struct request *r, struct outgoing *out)
+{
+    const struct request_plan *p = r->plan;
+    *out = (struct outgoing){.text = buf_view(&p->translated)};
+    if (!p->translated.loans || !p->loans.n)
+        return ERR_OK;
+    struct edit *e = arena_alloc(&r->arena, p->loans.n * sizeof *e);
+    if (!e)
+        return ERR_NOMEM;
+    for (unsigned i = 0; i < p->loans.n; i++)
+        e[i] = (struct edit){(uint32_t)p->loans.e[i].at, 0, p->loans.e[i].s};
+    out->e = e;
+    out->n = p->loans.n;
+    return ERR_OK;
+}
+
 /* The caller's own body with what must differ for this channel. */
 static enum err edit_body(struct request *r, const struct choice *c)
 {
@@ -112,23 +136,24 @@ static bool says_schema_in_words(const struct request *r, const struct choice *c
     return q && q->kind == QUIRK_NO_JSON_SCHEMA;
 }
 
-static enum err write_body(struct request *r, const struct choice *c, struct str *body,
+static enum err write_body(struct request *r, const struct choice *c, struct outgoing *out,
                            struct err_info *info)
 {
     struct request_plan *p = r->plan;
     enum err e = ERR_OK;
     if (p->passthrough) {
         p->edits = (struct openai_edits){.n = 0};
-        *body = p->body.body;
+        *out = (struct outgoing){.text = p->body.body};
     } else if (r->call_op != r->op || names_model_twice(r, c) || recall_rewrites(r, c) ||
                says_schema_in_words(r, c)) {
         bool own = r->call_op == r->op && r->op == OP_CHAT;
         p->edits = (struct openai_edits){.swallow_usage = own && !p->body.asks_usage};
         e = translate_request(r, c, info);
-        *body = buf_view(&p->translated);
+        if (!e)
+            e = join_loans(r, out);
     } else {
         e = edit_body(r, c);
-        *body = p->body.body;
+        *out = (struct outgoing){p->body.body, p->edits.e, p->edits.n};
     }
     if (!e && p->strict && p->edits.dropped.n) {
         e = err_set(info, ERR_INVALID, "x-lyss-strict: %.*s cannot be carried to the provider.",
@@ -139,13 +164,13 @@ static enum err write_body(struct request *r, const struct choice *c, struct str
 }
 
 /* The body as it would go out becomes one with the channel's own parameters. */
-static enum err override_body(struct request *r, const struct channel *ch, struct str *body)
+static enum err override_body(struct request *r, const struct channel *ch, struct outgoing *out)
 {
     struct request_plan *p = r->plan;
     struct buf plain;
-    size_t n = edits_length(*body, p->edits.e, p->edits.n);
+    size_t n = edits_length(out->text, out->e, out->n);
     buf_init(&plain, n + 1);
-    edits_write(*body, p->edits.e, p->edits.n, &plain);
+    edits_write(out->text, out->e, out->n, &plain);
     buf_release(&p->overridden);
     buf_init(&p->overridden, n + OVERRIDES_BYTES_MAX);
     enum err e = buf_failed(&plain)
@@ -153,9 +178,16 @@ static enum err override_body(struct request *r, const struct channel *ch, struc
                      : overrides_put_body(&ch->params, buf_view(&plain), &p->overridden);
     buf_release(&plain);
     translate_weigh(r);
-    p->edits.n = 0;
-    *body = buf_view(&p->overridden);
+    *out = (struct outgoing){.text = buf_view(&p->overridden)};
     return e;
+}
+
+/* Room for the head, and n edits of the body, and as much again to send them. */
+static struct iovec *room_to_send(struct request *r, unsigned n)
+{
+    if (n <= OPENAI_EDITS_MAX)
+        return r->plan->iov;
+    return arena_alloc(&r->arena, 2 * (EDIT_IOV_MAX(n) + 1) * sizeof(struct iovec));
 }
 
 /* Makes what is sent to the choice. */
@@ -163,7 +195,7 @@ static enum err prepare(struct request *r, const struct choice *c, struct err_in
 {
     struct request_plan *p = r->plan;
     struct channel *ch = c->channel;
-    struct str body;
+    struct outgoing body = {0};
     if (!r->upstream_model)
         return ERR_NOMEM;
     enum err e = write_body(r, c, &body, info);
@@ -171,13 +203,16 @@ static enum err prepare(struct request *r, const struct choice *c, struct err_in
         e = override_body(r, ch, &body);
     if (e)
         return e;
-    e = write_head(r, c, edits_length(body, p->edits.e, p->edits.n), info);
+    e = write_head(r, c, edits_length(body.text, body.e, body.n), info);
     if (e)
         return e;
-    unsigned n = 1 + edits_iov(body, p->edits.e, p->edits.n, p->iov + 1);
-    p->iov[0] = (struct iovec){(char *)p->head.p, p->head.n};
-    r->call.iov = p->iov;
-    r->call.work = p->iov + EDIT_IOV_MAX(OPENAI_EDITS_MAX) + 1;
+    struct iovec *iov = room_to_send(r, body.n);
+    if (!iov)
+        return ERR_NOMEM;
+    unsigned n = 1 + edits_iov(body.text, body.e, body.n, iov + 1);
+    iov[0] = (struct iovec){(char *)p->head.p, p->head.n};
+    r->call.iov = iov;
+    r->call.work = iov + n;
     r->call.iov_n = (uint16_t)n;
     r->swallow_usage = p->edits.swallow_usage;
     return ERR_OK;
@@ -384,6 +419,7 @@ void attempt_failed(struct request *r, const struct fault *fault)
     const struct gateway_settings *set = &w->settings;
     struct fault last = *fault;
     http_call_cancel(&r->call);
+    relay_drop_reading(r);
     attempt_wipe_head(r);
     if (r->orphan && !idempotency_wanted(r)) { /* no retry for a caller who has gone */
         request_settle(r, LEDGER_CLIENT_GONE, 0, ERR_CLIENT_GONE);

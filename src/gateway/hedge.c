@@ -111,8 +111,11 @@ static struct request *second_leg(struct request *r)
     *s->plan = *r->plan;
     s->plan->neutral = NULL; /* its parts may have been joined for the first leg */
     s->plan->meaning = (struct arena){0};
+    s->plan->tape = s->plan->reply_steps = NULL;
+    s->plan->doc = (struct json_doc){0};
     s->plan->recall = NULL;
     s->plan->translated = s->plan->overridden = (struct buf){0};
+    s->plan->loans = (struct buf_loans){0};
     s->plan->head = STR_NULL;
     s->plan->hold = NULL;
     s->plan->hold_n = s->plan->hold_cap = s->plan->hold_events = 0;
@@ -125,6 +128,7 @@ static struct request *second_leg(struct request *r)
     s->pass = (struct gate_pass){0};
     s->deadline = (struct deadline){0};
     s->steps = NULL;
+    s->reading = (struct costly){0};
     s->gunzip = NULL;
     s->call_live = 0;
     s->body_bytes = 0;
@@ -213,6 +217,7 @@ static void take_over(struct request *s, struct request *first)
     first->next = NULL;
     first->prev = &first->next;
     attempt_wipe_head(first);
+    relay_drop_reading(first);
     translate_release(first->plan);
     mem_free(first->plan->hold);
     first->plan = NULL; /* it lies in the arena, which stays */

@@ -149,6 +149,7 @@ void request_free(struct request *r)
 {
     struct worker *w = r->worker;
     http_call_cancel(&r->call);
+    relay_drop_reading(r);
     attempt_wipe_head(r);
     deadline_clear(&r->deadline);
     gate_leave(&r->pass, 0, 0, loop_now_ms(w->loop));
@@ -368,6 +369,7 @@ static enum step phase_parse(struct request *r)
     struct err_info info;
     err_info_init(&info);
     enum err e;
+    bool stepped = false;
     if (r->steps) {
         struct json_doc doc;
         e = json_step(r->steps, PARSE_STEP_BYTES, &doc, &info);
@@ -378,7 +380,10 @@ static enum step phase_parse(struct request *r)
         if (!e)
             e = openai_request_read_doc(&p->body, r->op, &doc, r->plan->deployment, &r->arena,
                                         &info);
+        if (!e)
+            translate_keep_tape(r, &doc);
         json_steps_free(&r->steps);
+        stepped = true;
     } else {
         e = json_parse(&p->doc, p->body.body, &info);
         p->doc_parse = json_parse_count();
@@ -395,7 +400,11 @@ static enum step phase_parse(struct request *r)
         p->body.max_output ? p->body.max_output : r->worker->settings.reserve_output_default;
     uint64_t all = op_row(r->op)->generates ? (uint64_t)out * p->body.n : 0;
     r->estimate_out = all < UINT32_MAX ? (uint32_t)all : UINT32_MAX;
-    return STEP_NEXT;
+    if (!stepped)
+        return STEP_NEXT;
+    r->at++; /* what else is long to do has a turn of its own */
+    loop_post(r->worker->loop, &r->step);
+    return STEP_WAIT;
 }
 
 /* "a, b, c": names that the key may use, for the 404 answer. */

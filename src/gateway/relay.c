@@ -377,8 +377,7 @@ static void on_head(struct http_call *call, const struct http_head *h)
         (void)!err_set(&info, ERR_UPSTREAM_PROTOCOL, "the upstream sent a stream nobody asked for");
         attempt_error(r, ERR_UPSTREAM_PROTOCOL, &info);
     } else if (r->whole && h->framing == HTTP_BODY_LENGTH && h->length && relay_is_success(r) &&
-               h->length <= r->worker->settings.max_held_bytes &&
-               !relay_hold_whole(r, (size_t)h->length)) {
+               h->length <= relay_held_most(r) && !relay_hold_whole(r, (size_t)h->length)) {
         attempt_error(r, ERR_NOMEM, NULL);
     }
 }

@@ -311,6 +311,14 @@ static void wrong_kind(struct request *r)
     attempt_error(r, ERR_UPSTREAM_PROTOCOL, &info);
 }
 
+uint64_t relay_held_most(const struct request *r)
+{
+    uint64_t most = r->worker->settings.max_held_bytes;
+    if (r->call_op != r->op && most < TRANSLATE_BODY_MAX)
+        most = TRANSLATE_BODY_MAX; /* nothing of it can leave before it is read */
+    return most;
+}
+
 void relay_whole_bytes(struct request *r, const char *p, size_t n)
 {
     if (r->phase == PHASE_RELAY) {
@@ -325,10 +333,7 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
     r->plan->ready_ns = request_now_ns(r, r->head_ns);
     if (!relay_is_success(r) && r->plan->reply_n + n > ERROR_BODY_MAX)
         return; /* enough is known */
-    uint64_t most = r->worker->settings.max_held_bytes;
-    if (r->call_op != r->op && most < TRANSLATE_BODY_MAX)
-        most = TRANSLATE_BODY_MAX; /* nothing of it can leave before it is read */
-    if (r->plan->reply_n + n <= most) {
+    if (r->plan->reply_n + n <= relay_held_most(r)) {
         if (!gather(r, p, n))
             attempt_error(r, ERR_NOMEM, NULL);
         return;
@@ -351,15 +356,24 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
         relay_send_down(r, str_make(p, n), false);
 }
 
-/* Reads a complete answer; *body becomes what the caller gets. */
+/* Reads a complete answer that is parsed; *body becomes what the caller gets. */
+static enum err translate_whole(struct request *r, const struct json_doc *d, struct str *body,
+                                struct fault *f)
+{
+    struct buf *out = scratch_buf(SCRATCH_TRANSLATED, 2 * TRANSLATE_BODY_MAX);
+    enum err e = translate_reply(r, d, out, f);
+    if (!e && r->call_op != r->op)
+        *body = buf_view(out);
+    return e;
+}
+
+/* The same of any other. */
 static enum err read_reply(struct request *r, struct str *body, struct fault *f)
 {
     if (translate_needed(r)) {
-        struct buf *out = scratch_buf(SCRATCH_TRANSLATED, 2 * TRANSLATE_BODY_MAX);
-        enum err e = translate_reply(r, *body, out, f);
-        if (!e && r->call_op != r->op)
-            *body = buf_view(out);
-        return e;
+        struct json_doc d;
+        enum err e = fault_unless_object(&d, *body, f);
+        return e ? e : translate_whole(r, &d, body, f);
     }
     struct openai_reply reply;
     enum err e = openai_reply_read(&reply, r->op, str_c(r->channel->provider->name), *body, f);
@@ -393,6 +407,61 @@ static void end_passed(struct request *r)
     request_free(r);
 }
 
+/* An answer has been read with this outcome; body is for the caller. */
+static void finish_whole(struct request *r, enum err e, struct str body, const struct fault *f)
+{
+    if (e == ERR_NOMEM) { /* f says nothing of it */
+        attempt_error(r, e, NULL);
+        return;
+    }
+    if (e) {
+        attempt_failed(r, f);
+        return;
+    }
+    if (r->stream) {
+        wrong_kind(r);
+        return;
+    }
+    hedge_won(r);
+    uint64_t now_ns = clock_mono_ns();
+    r->first_content_ns = r->head_ns;
+    settle_first(r);
+    r->overhead_us += (uint32_t)((now_ns - r->plan->ready_ns) / 1000);
+    recall_keep(r);
+    idempotency_take(r, r->upstream_status, "application/json", body, true);
+    struct http_conn *c = r->conn;
+    r->conn = NULL;
+    bool ok = !c || http_reply(c, r->upstream_status, reply_headers(r, "application/json"), body);
+    request_settle(r, ok ? LEDGER_COMPLETED : LEDGER_CLIENT_GONE, r->upstream_status,
+                   ok ? ERR_OK : ERR_CLIENT_GONE);
+    request_free(r);
+}
+
+void relay_drop_reading(struct request *r)
+{
+    costly_drop(r->worker->loop, &r->reading);
+    if (r->plan)
+        json_steps_free(&r->plan->reply_steps);
+}
+
+static void on_reading(struct costly *c)
+{
+    static __thread struct fault f;
+    struct request *r = (struct request *)((char *)c - offsetof(struct request, reading));
+    struct request_plan *p = r->plan;
+    struct str body = str_make(p->reply, p->reply_n);
+    struct json_doc d;
+    enum err e = json_step(p->reply_steps, PARSE_STEP_BYTES, &d, NULL);
+    if (e == ERR_AGAIN) {
+        (void)!costly_run(r->worker->loop, c, true, on_reading);
+        return;
+    }
+    e = fault_unless_parsed(e, &d, &f);
+    if (!e)
+        e = translate_whole(r, &d, &body, &f);
+    finish_whole(r, e, body, &f);
+}
+
 void relay_whole_end(struct request *r)
 {
     static __thread struct fault f;
@@ -411,30 +480,13 @@ void relay_whole_end(struct request *r)
         attempt_failed(r, &f);
         return;
     }
+    if (translate_needed(r) && body.n > PARSE_STEP_BYTES) {
+        if (json_steps_new(&p->reply_steps, body))
+            attempt_error(r, ERR_NOMEM, NULL);
+        else
+            (void)!costly_run(r->worker->loop, &r->reading, true, on_reading);
+        return;
+    }
     e = read_reply(r, &body, &f);
-    if (e == ERR_NOMEM) { /* f says nothing of it */
-        attempt_error(r, e, NULL);
-        return;
-    }
-    if (e) {
-        attempt_failed(r, &f);
-        return;
-    }
-    if (r->stream) {
-        wrong_kind(r);
-        return;
-    }
-    hedge_won(r);
-    uint64_t now_ns = clock_mono_ns();
-    r->first_content_ns = r->head_ns;
-    settle_first(r);
-    r->overhead_us += (uint32_t)((now_ns - p->ready_ns) / 1000);
-    recall_keep(r);
-    idempotency_take(r, r->upstream_status, "application/json", body, true);
-    struct http_conn *c = r->conn;
-    r->conn = NULL;
-    bool ok = !c || http_reply(c, r->upstream_status, reply_headers(r, "application/json"), body);
-    request_settle(r, ok ? LEDGER_COMPLETED : LEDGER_CLIENT_GONE, r->upstream_status,
-                   ok ? ERR_OK : ERR_CLIENT_GONE);
-    request_free(r);
+    finish_whole(r, e, body, &f);
 }

@@ -59,7 +59,8 @@ struct request_plan {
     struct str deployment, model; /* the path's; the caller's name for it */
     struct openai_edits edits;
     struct json_doc doc;                 /* of the body, as long as … */
-    uint64_t doc_parse;                  /* … this is json_parse_count() */
+    uint64_t doc_parse;                  /* … this is json_parse_count(), or … */
+    struct json_steps *tape;             /* … of a long one, this is there */
     struct neutral_request *neutral;     /* the body's meaning, once an attempt needed it, … */
     struct arena meaning;                /* … and where it lies */
     struct recall_ask *recall;           /* what other workers were asked for it */
@@ -67,7 +68,8 @@ struct request_plan {
     bool lacks_thoughts;                 /* its calls of tools came back without them */
     char *hold;                          /* events held before the commit */
     uint32_t hold_n, hold_cap, hold_events;
-    struct buf translated;           /* the body in the upstream's form */
+    struct buf translated;           /* the body in the upstream's form, … */
+    struct buf_loans loans;          /* … and what of it is lent from the caller's */
     struct buf overridden;           /* … with the channel's own parameters */
     struct link link;                /* what its writer tells the answer's reader */
     struct passthrough *passthrough; /* NULL: it is understood */
@@ -86,6 +88,7 @@ struct request_plan {
     struct str retry_after, retry_after_ms;
     char *reply; /* the answer's body as it comes */
     size_t reply_n, reply_cap;
+    struct json_steps *reply_steps; /* it is here, and being parsed */
     uint64_t first_attempt_ms;
     uint64_t ready_ns; /* when the caller's body, and then when the answer's last bytes were here */
     struct openai_request body;
@@ -148,6 +151,7 @@ struct request {
     struct deadline deadline;
     struct message step; /* next parsing step */
     struct json_steps *steps;
+    struct costly reading; /* the same of the answer */
     uint8_t id[16];
     uint32_t overhead_us;
     int64_t tenant_id, user_id, key_id, credential_id;
@@ -245,6 +249,10 @@ void relay_stream_bytes(struct request *r, char *p, size_t n);
 bool relay_stream_end(struct request *r) MUST_CHECK;
 
 /* ---- relay_whole.c ---- */
+/* An answer that is being parsed in steps is not wanted any more. */
+void relay_drop_reading(struct request *r);
+/* The longest answer that is held. */
+uint64_t relay_held_most(const struct request *r);
 /* Room for an answer that is held. False: there is none, or the memory budget is all taken and the
  * answer long. */
 bool relay_hold_whole(struct request *r, size_t cap) MUST_CHECK;

@@ -12,6 +12,8 @@
 #define SCRATCH_ARENA_BYTES (TRANSLATE_EVENT_MAX * 4)
 #define USAGE_RAW_MAX       2048
 #define MEANING_EXTRA_BYTES (8u << 20)
+#define LOANS_MAX           256
+#define LOAN_MIN_BYTES      16384
 
 struct translation {
     const struct codec *from, *to; /* the upstream's; the caller's, NULL: the same */
@@ -58,14 +60,21 @@ static enum err too_much(struct err_info *info)
                    "the request has too many parts to be put into the provider's form");
 }
 
+static void drop_tape(struct request_plan *p)
+{
+    if (!p->tape)
+        return;
+    json_steps_free(&p->tape);
+    p->doc = (struct json_doc){0};
+}
+
 enum err translate_read(struct request *r, struct err_info *info)
 {
     struct request_plan *p = r->plan;
     struct json_doc d = p->doc;
     if (p->neutral)
         return ERR_OK;
-    /* A long body was parsed in steps, on a tape that has gone. */
-    bool parsed = p->doc.n && p->doc_parse == json_parse_count();
+    bool parsed = p->doc.n && (p->tape || p->doc_parse == json_parse_count());
     enum err e = parsed ? ERR_OK : json_parse(&d, p->body.body, info);
     if (e)
         return e;
@@ -79,6 +88,7 @@ enum err translate_read(struct request *r, struct err_info *info)
         e = too_much(info);
     else if (!e && arena_failed(&p->meaning))
         e = ERR_NOMEM;
+    drop_tape(p);
     if (!e)
         p->neutral = n;
     else
@@ -86,8 +96,20 @@ enum err translate_read(struct request *r, struct err_info *info)
     return e;
 }
 
+void translate_keep_tape(struct request *r, const struct json_doc *doc)
+{
+    struct request_plan *p = r->plan;
+    if (doc->cap * sizeof *doc->e > doc->text.n / 8)
+        return;
+    p->tape = r->steps;
+    p->doc = *doc;
+    r->steps = NULL;
+    translate_weigh(r);
+}
+
 void translate_release(struct request_plan *p)
 {
+    drop_tape(p);
     p->neutral = NULL;
     arena_release(&p->meaning);
     buf_release(&p->translated);
@@ -98,13 +120,30 @@ void translate_weigh(struct request *r)
 {
     const struct request_plan *p = r->plan;
     uint64_t bytes = r->arena.used_bytes + hedge_body_bytes(r) + p->meaning.used_bytes +
-                     p->translated.cap + p->overridden.cap;
+                     p->translated.cap + p->overridden.cap +
+                     (p->tape ? p->doc.cap * sizeof *p->doc.e : 0);
     if (bytes <= COUNTED_BYTES)
         bytes = 0;
     if (bytes == r->body_bytes)
         return;
     atomic_fetch_add_explicit(&r->worker->body_bytes, bytes - r->body_bytes, memory_order_relaxed);
     r->body_bytes = bytes;
+}
+
+/* What is long in a long body (base64 mostly) is not copied. */
+static void lend_long(struct request *r)
+{
+    struct request_plan *p = r->plan;
+    size_t share = p->body.body.n / LOANS_MAX;
+    if (p->body.body.n <= COUNTED_BYTES)
+        return;
+    if (!p->loans.e)
+        p->loans.e = arena_alloc(&r->arena, LOANS_MAX * sizeof *p->loans.e);
+    p->loans.n = 0;
+    p->loans.max = LOANS_MAX;
+    p->loans.min_bytes = share > LOAN_MIN_BYTES ? share : LOAN_MIN_BYTES;
+    if (p->loans.e)
+        p->translated.loans = &p->loans;
 }
 
 enum err translate_request(struct request *r, const struct choice *c, struct err_info *info)
@@ -128,6 +167,7 @@ enum err translate_request(struct request *r, const struct choice *c, struct err
     buf_init(&p->translated, p->body.body.n * 4 + (1u << 20));
     if (!buf_reserve(&p->translated, p->body.body.n + p->body.body.n / 8 + 1024))
         return ERR_NOMEM;
+    lend_long(r);
     e = codec_of((enum llm_op)r->call_op)
             ->write_request(p->neutral, &to, &r->arena, &p->translated, &receipt, &p->link, info);
     p->edits.dropped = arena_dup(&r->arena, str_make(receipt.names, receipt.n));
@@ -135,6 +175,8 @@ enum err translate_request(struct request *r, const struct choice *c, struct err
         e = ERR_NOMEM;
     if (e == ERR_NOMEM && (r->arena.full || p->translated.n > p->translated.max / 2))
         e = too_much(info);
+    if (p->translated.loans)
+        buf_fit(&p->translated);
     translate_weigh(r);
     return e;
 }
@@ -273,17 +315,20 @@ static void on_event(void *ctx, const struct neutral_event *ev)
         t->to->write_event(t->writer, ev, s->out);
 }
 
-/* The upstream's own words on what was used. Lent from body. */
-static struct str find_usage(struct str body)
+/* The upstream's own words on what was used. Lent from the text. */
+static struct str usage_of(const struct json_doc *d)
+{
+    uint32_t u = json_get(d, json_root(d), STR("usage"));
+    if (u == JSON_NONE)
+        u = json_get(d, json_root(d), STR("usageMetadata"));
+    struct str raw = json_raw(d, u);
+    return raw.n <= USAGE_RAW_MAX ? raw : STR_NULL;
+}
+
+static struct str find_usage(struct str event)
 {
     struct json_doc d;
-    if (json_parse(&d, body, NULL))
-        return STR_NULL;
-    uint32_t u = json_get(&d, json_root(&d), STR("usage"));
-    if (u == JSON_NONE)
-        u = json_get(&d, json_root(&d), STR("usageMetadata"));
-    struct str raw = json_raw(&d, u);
-    return raw.n <= USAGE_RAW_MAX ? raw : STR_NULL;
+    return json_parse(&d, event, NULL) ? STR_NULL : usage_of(&d);
 }
 
 static enum err without_reason(struct fault *f)
@@ -347,16 +392,14 @@ static bool all_finished(const struct neutral_reply *reply)
     return !c;
 }
 
-enum err translate_reply(struct request *r, struct str body, struct buf *out, struct fault *f)
+enum err translate_reply(struct request *r, const struct json_doc *d, struct buf *out,
+                         struct fault *f)
 {
     const struct codec *from = codec_of((enum llm_op)r->call_op);
     struct neutral_reply reply = {0};
-    struct json_doc d;
-    enum err e = fault_unless_object(&d, body, f);
-    if (e)
-        return e;
-    e = from->read_reply(&reply, &d, &r->plan->link, str_c(r->channel->provider->name), &r->arena,
-                         f);
+    struct str usage = usage_of(d); /* the reader may use the tape for something else */
+    enum err e = from->read_reply(&reply, d, &r->plan->link, str_c(r->channel->provider->name),
+                                  &r->arena, f);
     if (!e && arena_failed(&r->arena))
         e = ERR_NOMEM;
     if (e)
@@ -365,7 +408,7 @@ enum err translate_reply(struct request *r, struct str body, struct buf *out, st
     r->tap.usage = reply.usage;
     for (const struct neutral_candidate *c = reply.candidates; c; c = c->next)
         count_parts(&r->tap.out, c->parts);
-    r->usage_raw = arena_dup(&r->arena, find_usage(body));
+    r->usage_raw = arena_dup(&r->arena, usage);
     if (r->call_op != r->op && !all_finished(&reply))
         return without_reason(f);
     recall_parts(r, &reply);

@@ -23,12 +23,16 @@ bool translate_needed(const struct request *r);
 /* Reads the caller's body into plan->neutral, once. ERR_INVALID, ERR_BAD_JSON, ERR_NOMEM;
  * ERR_BODY_TOO_LARGE: it would take too much memory. */
 enum err translate_read(struct request *r, struct err_info *info) MUST_CHECK;
+/* Keeps what r->steps have made of the body for translate_read, unless it is large against the
+ * body: they are r->plan->tape then. */
+void translate_keep_tape(struct request *r, const struct json_doc *doc);
 /* Frees what translations have made of the body. */
 void translate_release(struct request_plan *p);
 /* Counts all that r takes now against the memory budget: its arena with the caller's body and what
  * was held of answers, and the body's other forms. */
 void translate_weigh(struct request *r);
-/* Writes the body for c->channel into plan->translated, the receipt into plan->edits.dropped.
+/* Writes the body for c->channel into plan->translated, with what it borrows of the caller's body
+ * and of plan->meaning in plan->loans; the receipt into plan->edits.dropped.
  * ERR_INVALID with info in the caller's terms; ERR_NOMEM. */
 enum err translate_request(struct request *r, const struct choice *c,
                            struct err_info *info) MUST_CHECK;
@@ -41,9 +45,9 @@ unsigned translate_event(struct request *r, const struct sse_event *in, struct b
 /* The stream's body has ended after whole events. True: that is its own end, and out has what the
  * caller's form writes for it. */
 bool translate_ends(struct request *r, struct buf *out) MUST_CHECK;
-/* A whole 2xx answer: r->tap and r->usage_raw from it; the caller's body in out where the forms
- * differ. ERR_NOMEM, or the fault's error. */
-enum err translate_reply(struct request *r, struct str body, struct buf *out,
+/* A whole 2xx answer, which is an object: r->tap and r->usage_raw from it; the caller's body in out
+ * where the forms differ. ERR_NOMEM, or the fault's error. */
+enum err translate_reply(struct request *r, const struct json_doc *d, struct buf *out,
                          struct fault *f) MUST_CHECK;
 /* sequence_number for an in-band error. */
 uint32_t translate_sequence(const struct request *r);

@@ -299,7 +299,11 @@ enum err fault_set(struct fault *f, enum err err, const char *why)
 
 enum err fault_unless_object(struct json_doc *d, struct str body, struct fault *f)
 {
-    enum err e = json_parse(d, body, NULL);
+    return fault_unless_parsed(json_parse(d, body, NULL), d, f);
+}
+
+enum err fault_unless_parsed(enum err e, const struct json_doc *d, struct fault *f)
+{
     if (e == ERR_NOMEM || (!e && json_is(d, json_root(d), JSON_OBJECT)))
         return e;
     return fault_set(f, ERR_UPSTREAM_PROTOCOL, "the upstream's answer is not a JSON object");

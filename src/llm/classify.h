@@ -47,6 +47,8 @@ enum err fault_set(struct fault *f, enum err err, const char *why) MUST_CHECK;
 /* Parses a whole answer onto the thread's tape. ERR_UPSTREAM_PROTOCOL: it is no JSON object, and f
  * says so; ERR_NOMEM, of which f says nothing. */
 enum err fault_unless_object(struct json_doc *d, struct str body, struct fault *f) MUST_CHECK;
+/* The same of a body that was parsed with this outcome. */
+enum err fault_unless_parsed(enum err e, const struct json_doc *d, struct fault *f) MUST_CHECK;
 
 /* Milliseconds to wait by these headers; 0: unknown. retry-after-ms wins; at most 24 hours. */
 int64_t retry_after_ms(const struct fault_headers *h);

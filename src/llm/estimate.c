@@ -1,13 +1,15 @@
 /* estimate: counts bytes and Han and kana characters, fast over everything else.
  *
- * Every request body and every piece of an answer passes through here.  Han and
- * kana take three bytes or more, so a run of bytes below 0xE0 (ASCII, and Latin,
- * Greek, Cyrillic, Arabic letters) is counted as it stands. */
+ * Every request body and every piece of an answer passes through here.  Kana
+ * begin at E3, Han behind them, so a run of bytes below that (ASCII, and Latin,
+ * Greek, Cyrillic, Arabic letters, dashes and curly quotes) is counted as it
+ * stands. */
 #include "llm/estimate.h"
 
 enum { IMAGE_MIN = 85, IMAGE_MAX = 1500, IMAGE_BY_URL = 765 };
 
-#define BLOCK 64
+#define BLOCK     64
+#define WIDE_FROM 0xE3
 
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define WIDE                                                                                       \
@@ -17,8 +19,8 @@ enum { IMAGE_MIN = 85, IMAGE_MAX = 1500, IMAGE_BY_URL = 765 };
 #define WIDE
 #endif
 
-/* Bytes before the first block that holds one of 0xE0 or above; plain loops that the compiler turns
- * into vector code. */
+/* Bytes before the first of WIDE_FROM or above; plain loops that the compiler turns into vector
+ * code. */
 WIDE static size_t narrow_prefix(const unsigned char *p, size_t n)
 {
     size_t i = 0;
@@ -26,10 +28,10 @@ WIDE static size_t narrow_prefix(const unsigned char *p, size_t n)
         unsigned char most = 0;
         for (size_t k = 0; k < BLOCK; k++)
             most = p[i + k] > most ? p[i + k] : most;
-        if (most >= 0xE0)
-            return i;
+        if (most >= WIDE_FROM)
+            break;
     }
-    while (i < n && p[i] < 0xE0)
+    while (i < n && p[i] < WIDE_FROM)
         i++;
     return i;
 }
@@ -46,12 +48,13 @@ void estimate_add_text(struct estimate *e, struct str s)
 {
     size_t i = 0;
     while (i < s.n) {
-        size_t run = narrow_prefix((const unsigned char *)s.p + i, s.n - i);
-        e->bytes += run;
-        i += run;
-        if (i >= s.n)
-            break;
         const unsigned char *p = (const unsigned char *)s.p + i;
+        if (p[0] < WIDE_FROM) {
+            size_t run = narrow_prefix(p, s.n - i);
+            e->bytes += run;
+            i += run;
+            continue;
+        }
         size_t left = s.n - i;
         uint32_t c = 0;
         size_t width = 1;

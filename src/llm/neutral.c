@@ -4,10 +4,10 @@
 #include <stdlib.h>
 
 #include "core/buf.h"
-#include "core/json_write.h"
 #include "core/map.h"
 
-#define CALLS_MAX 65536
+#define CALLS_MAX  65536
+#define LONG_BYTES 512 /* of a text, from which on it is left as it is escaped */
 
 /* ---- lists: each new member goes to the end. The first member knows the last one, so that a body
  * of very many members costs no more than its length. ---- */
@@ -121,6 +121,28 @@ void neutral_link(struct neutral_request *r)
                 p->name = call->name;
         }
     map_release(&names);
+}
+
+bool neutral_is_long(const struct json_doc *d, uint32_t i)
+{
+    return json_is(d, i, JSON_STRING) && d->e[i].flags & JSON_ESCAPED &&
+           d->e[i].end - d->e[i].off >= LONG_BYTES;
+}
+
+bool neutral_read_text(struct part *p, const struct json_doc *d, uint32_t i, struct arena *a)
+{
+    if (!neutral_is_long(d, i))
+        return json_string(d, i, a, &p->text);
+    p->escaped = json_raw(d, i);
+    return true;
+}
+
+void neutral_put_text(struct json_writer *w, const struct part *p)
+{
+    if (p->escaped.n)
+        json_put_raw_lent(w, p->escaped);
+    else
+        json_put_lent(w, p->text);
 }
 
 void neutral_plain_part(struct part *p, struct arena *a)

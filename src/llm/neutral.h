@@ -11,6 +11,7 @@
 #include "core/arena.h"
 #include "core/err.h"
 #include "core/json_read.h"
+#include "core/json_write.h"
 #include "llm/effort.h"
 #include "llm/op.h"
 #include "llm/usage.h"
@@ -212,6 +213,19 @@ void neutral_request_init(struct neutral_request *r, enum llm_op op);
 void neutral_merge(struct neutral_request *r);
 /* Gives each TOOL_RESULT the name of the call with its id; one without a call keeps no name. */
 void neutral_link(struct neutral_request *r);
+/* Is the string at i a long text with escapes? A reader that does not look at it keeps json_raw of
+ * it in `escaped`. */
+bool neutral_is_long(const struct json_doc *d, uint32_t i);
+/* Gives a TEXT or REFUSAL the string at i, so or plain. False: not a string, or the arena is
+ * latched. */
+bool neutral_read_text(struct part *p, const struct json_doc *d, uint32_t i, struct arena *a);
+/* Has a TEXT or REFUSAL any text? */
+static inline bool neutral_says(const struct part *p)
+{
+    return p->text.n || p->escaped.n;
+}
+/* Writes the text of a TEXT or REFUSAL as a string; lent (core/json_write.h). */
+void neutral_put_text(struct json_writer *w, const struct part *p);
 /* Gives every part its plain `text`. A writer that looks at texts calls it first; one that only
  * passes them on need not, and spares a long text being unescaped and escaped again. */
 void neutral_plain(struct neutral_request *r, struct arena *a);

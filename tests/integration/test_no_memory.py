@@ -221,6 +221,15 @@ def test_a_long_body(own, up, name, chunked):
     walk(own, ask, whole_chat)
 
 
+@pytest.mark.parametrize("wire", ["anthropic", "gemini"])
+def test_a_long_body_that_is_translated(own, wire):
+    """It is parsed in steps, and what is long of it is lent."""
+    data = json.dumps({"model": wire, "max_tokens": 99, "messages": [{"role": "user", "content": [
+        {"type": "text", "text": "Say \"hello\".\n" * 4000},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo" + "AAAA" * 300_000 + "="}}]}]}).encode()
+    walk(own, lambda: post(own, CHAT, data), is_status(200))
+
+
 @pytest.mark.parametrize("body, path, status", [(b'{"model":', CHAT, 400), (b'{"model":"no-such","messages":[]}', CHAT, 404), (b"{}", "/v1/nowhere", 404)])
 def test_errors_of_the_callers_own(own, body, path, status):
     walk(own, lambda: post(own, path, body), is_status(status))

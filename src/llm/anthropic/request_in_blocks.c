@@ -26,10 +26,22 @@ static void add_text(struct request_in *in, struct str text, uint32_t block, str
     p->cache = (uint8_t)request_in_cache(in, block);
 }
 
+/* The string at i, if it is a long one: it stays as it is escaped. */
+static bool add_long(struct request_in *in, uint32_t i, uint32_t block, struct part ***end)
+{
+    struct part *p = neutral_is_long(in->d, i) ? add(in, PART_TEXT, end) : NULL;
+    if (!p)
+        return false;
+    p->escaped = json_raw(in->d, i);
+    p->cache = (uint8_t)request_in_cache(in, block);
+    return true;
+}
+
 static void read_text(struct request_in *in, uint32_t block, struct part ***end)
 {
     struct str text = STR_NULL;
-    if (request_in_string(in, block, "text", true, &text))
+    if (!add_long(in, json_get(in->d, block, STR("text")), block, end) &&
+        request_in_string(in, block, "text", true, &text))
         add_text(in, text, block, end);
 }
 
@@ -250,7 +262,9 @@ void request_in_content(struct request_in *in, uint32_t content, enum place plac
     struct str text = STR_NULL;
     unsigned n = 0;
     bool named = place == PLACE_SYSTEM || place == PLACE_RESULT;
-    if (json_string(in->d, content, in->a, &text)) {
+    if (add_long(in, content, JSON_NONE, &end)) {
+        /* that is all of it */
+    } else if (json_string(in->d, content, in->a, &text)) {
         add_text(in, text, JSON_NONE, &end);
     } else if (!json_is(in->d, content, JSON_ARRAY)) {
         request_in_fail(in, content, named ? "" : "content",

@@ -26,10 +26,21 @@ static bool has_thinking(const struct request_out *o, const struct part *p)
     return p->redacted ? p->data.n > 0 : p->signature.n > 0;
 }
 
-/* A long text that is still escaped is taken to say something. */
+/* anthropic_blank of a text that is still escaped; blanks that are written as \u count for words.
+ */
+static bool is_blank_escaped(struct str quoted)
+{
+    for (size_t i = 1; i + 1 < quoted.n; i++)
+        if (quoted.p[i] == '\\' && strchr("nrt", quoted.p[i + 1]))
+            i++;
+        else if (quoted.p[i] != ' ')
+            return false;
+    return true;
+}
+
 bool request_out_says(const struct part *p)
 {
-    return p->escaped.n > 0 || !anthropic_blank(p->text);
+    return p->escaped.n ? !is_blank_escaped(p->escaped) : !anthropic_blank(p->text);
 }
 
 bool request_out_has_part(const struct request_out *o, const struct turn *t, const struct part *p)
@@ -122,13 +133,9 @@ static void put_text_block(struct request_out *o, struct str text, enum cache_ma
 /* The same of a part's text, which need not be plain. */
 static void put_text_part(struct request_out *o, const struct part *p, enum cache_mark mark)
 {
-    if (!p->escaped.n) {
-        put_text_block(o, p->text, mark);
-        return;
-    }
     open_block(o, "text");
     json_key(&o->w, STR("text"));
-    json_put_raw(&o->w, p->escaped);
+    neutral_put_text(&o->w, p);
     request_out_mark(o, mark);
     json_close_object(&o->w);
 }
@@ -161,7 +168,7 @@ static void put_source(struct request_out *o, const char *type, struct str media
     if (media_type.n)
         json_field_string(&o->w, "media_type", media_type);
     json_key(&o->w, name);
-    json_put_string(&o->w, value);
+    json_put_lent(&o->w, value);
     json_close_object(&o->w);
 }
 

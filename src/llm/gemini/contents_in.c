@@ -5,6 +5,8 @@
  * order, and get ids by position, which stay the same from request to request. */
 #include "llm/gemini/gemini.h"
 
+#include <stdio.h>
+
 /* How many calls are looked through for the one that a response is for. */
 #define CALLS_LOOKED 512
 
@@ -256,6 +258,17 @@ static struct str fenced(struct ctx *c, uint32_t code, uint32_t result)
                         STR_FMT(s));
 }
 
+/* A long text stays as it is escaped. */
+static enum err read_long(struct ctx *c, uint32_t at, uint32_t text, struct part **list)
+{
+    struct part *p = neutral_part(c->a, PART_TEXT, list);
+    if (!p)
+        return ERR_NOMEM;
+    p->escaped = json_raw(c->d, text);
+    sign(c, p, at);
+    return ERR_OK;
+}
+
 static enum err read_part(struct ctx *c, uint32_t at, struct part **list)
 {
     const struct json_doc *d = c->d;
@@ -285,6 +298,8 @@ static enum err read_part(struct ctx *c, uint32_t at, struct part **list)
         struct part *p = neutral_part(c->a, PART_TOOL_RESULT, list);
         return p ? read_response(c, response, p) : ERR_NOMEM;
     }
+    if (!thought && !json_is(d, call, JSON_OBJECT) && neutral_is_long(d, said))
+        return read_long(c, at, said, list);
     struct part *p = NULL;
     if (json_is(d, call, JSON_OBJECT)) {
         p = neutral_part(c->a, PART_TOOL_USE, list);
@@ -322,12 +337,12 @@ static enum err read_parts(struct ctx *c, uint32_t parts, const char *prefix, st
     char at[48];
     str_copy(at, sizeof at, str_c(prefix));
     if (!json_is(c->d, parts, JSON_ARRAY)) {
-        str_copy(c->at, sizeof c->at, arena_printf(c->a, "%s.parts", at));
+        snprintf(c->at, sizeof c->at, "%s.parts", at);
         return read_part(c, parts, list);
     }
     for (uint32_t i = json_child(c->d, parts); i != JSON_NONE && !e;
          i = json_sibling(c->d, parts, i)) {
-        str_copy(c->at, sizeof c->at, arena_printf(c->a, "%s.parts[%u]", at, n++));
+        snprintf(c->at, sizeof c->at, "%s.parts[%u]", at, n++);
         e = read_part(c, i, list);
     }
     return e;
@@ -395,8 +410,9 @@ static enum err read_list(struct ctx *c, uint32_t list)
     enum err e = ERR_OK;
     for (uint32_t i = json_child(c->d, list); i != JSON_NONE && !e;
          i = json_sibling(c->d, list, i)) {
-        struct str prefix = arena_printf(c->a, "contents[%u]", c->turn);
-        e = prefix.p ? read_content(c, i, prefix.p) : ERR_NOMEM;
+        char prefix[32];
+        snprintf(prefix, sizeof prefix, "contents[%u]", c->turn);
+        e = read_content(c, i, prefix);
         c->turn++;
     }
     return e;

@@ -131,7 +131,7 @@ static enum err put_media(const struct ctx *c, const struct part *p)
     json_open_object(c->w);
     json_field_string(c->w, "mimeType", mime.n ? mime : mime_of(p, inlined ? STR_NULL : uri));
     if (inlined)
-        json_field_string(c->w, "data", data);
+        json_field_lent(c->w, "data", data);
     else
         json_field_string(c->w, "fileUri", uri);
     json_close_object(c->w);
@@ -141,15 +141,22 @@ static enum err put_media(const struct ctx *c, const struct part *p)
 
 /* ---- parts ---- */
 
-static void put_text(const struct ctx *c, struct str text, bool thought, struct str signature)
+static void put_part_text(const struct ctx *c, const struct part *p, bool thought,
+                          struct str signature)
 {
     json_open_object(c->w);
-    json_field_string(c->w, "text", text);
+    json_key(c->w, STR("text"));
+    neutral_put_text(c->w, p);
     if (thought)
         json_field_bool(c->w, "thought", true);
     if (signature.n)
         json_field_string(c->w, "thoughtSignature", signature);
     json_close_object(c->w);
+}
+
+static void put_blank(const struct ctx *c)
+{
+    put_part_text(c, &(struct part){.type = PART_TEXT, .text = STR(" ")}, false, STR_NULL);
 }
 
 static struct str own_signature(const struct part *p)
@@ -179,7 +186,7 @@ static bool is_said(const struct part *p)
     switch (p->type) {
     case PART_TEXT:
     case PART_REFUSAL:
-        return p->text.n || own_signature(p).n;
+        return neutral_says(p) || own_signature(p).n;
     case PART_REASONING:
         return own_signature(p).n > 0;
     case PART_TOOL_RESULT:
@@ -194,10 +201,10 @@ static enum err put_part(const struct ctx *c, const struct part *p, bool *called
     switch (p->type) {
     case PART_TEXT:
     case PART_REFUSAL:
-        put_text(c, p->text, false, own_signature(p));
+        put_part_text(c, p, false, own_signature(p));
         return ERR_OK;
     case PART_REASONING:
-        put_text(c, p->text, true, own_signature(p));
+        put_part_text(c, p, true, own_signature(p));
         return ERR_OK;
     case PART_TOOL_USE:
         put_call(c, p, !*called);
@@ -210,14 +217,15 @@ static enum err put_part(const struct ctx *c, const struct part *p, bool *called
 
 /* ---- what tools gave ---- */
 
-/* All of a result's text; one piece is lent. */
+/* All of a result's text, plain; one piece is lent. */
 static struct str text_of(const struct part *result, struct arena *a)
 {
     const struct part *one = NULL;
     unsigned n = 0;
     size_t bytes = 0;
-    for (const struct part *p = result->parts; p; p = p->next)
+    for (struct part *p = result->parts; p; p = p->next)
         if (p->type == PART_TEXT) {
+            neutral_plain_part(p, a);
             one = p;
             n++;
             bytes += p->text.n;
@@ -360,7 +368,7 @@ static enum err put_turn(const struct ctx *c, const struct turn *t, const struct
             e = put_part(c, p, &called);
     }
     if (!k.text && t->role == ROLE_USER)
-        put_text(c, STR(" "), false, STR_NULL);
+        put_blank(c);
     close_turn(c);
     return e;
 }
@@ -369,7 +377,7 @@ static void put_system(const struct ctx *c)
 {
     bool open = false;
     for (const struct part *p = c->r->system; p; p = p->next) {
-        if (p->type != PART_TEXT || !p->text.n)
+        if (p->type != PART_TEXT || !neutral_says(p))
             continue;
         if (!open) {
             json_key(c->w, STR("systemInstruction"));
@@ -378,7 +386,7 @@ static void put_system(const struct ctx *c)
             json_open_array(c->w);
             open = true;
         }
-        put_text(c, p->text, false, STR_NULL);
+        put_part_text(c, p, false, STR_NULL);
     }
     if (open)
         close_turn(c);
@@ -403,7 +411,7 @@ enum err gemini_put_contents(struct json_writer *w, const struct neutral_request
     }
     if (!any && !e) { /* contents must not be empty */
         open_turn(&c, ROLE_USER);
-        put_text(&c, STR(" "), false, STR_NULL);
+        put_blank(&c);
         close_turn(&c);
     }
     json_close_array(w);

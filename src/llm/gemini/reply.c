@@ -43,9 +43,9 @@ static void read_other(const struct json_doc *d, uint32_t at, struct arena *a,
     } else if (blob != JSON_NONE) {
         get_text(d, blob, STR("mimeType"), a, &mime);
         get_text(d, blob, STR("data"), a, &s);
+        struct str image[] = {STR("![image](data:"), mime, STR(";base64,"), s, STR(")")};
         if (str_starts(mime, STR("image/")))
-            out->text =
-                arena_printf(a, "![image](data:%.*s;base64,%.*s)", STR_FMT(mime), STR_FMT(s));
+            out->text = arena_join(a, image, 5);
     }
     if (out->text.n)
         out->kind = GPART_TEXT;

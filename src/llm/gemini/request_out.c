@@ -356,7 +356,6 @@ enum err gemini_write_request(struct neutral_request *r, const struct target *t,
                               struct buf *out, struct receipt *receipt, struct link *link,
                               struct err_info *info)
 {
-    neutral_plain(r, a);
     struct json_writer w;
     size_t steps = 0;
     const struct ctx c = {&w, r, t->caps, a, receipt, info, &steps};

@@ -24,14 +24,11 @@ static void add_text(struct openai_in *in, enum part_type type, struct str text,
         p->text = text;
 }
 
-#define LONG_BYTES 512
-
 /* A string of the body; a long one with escapes is kept as it stands. */
 static void add_string(struct openai_in *in, enum part_type type, uint32_t i, struct part ***end)
 {
     struct str s;
-    if (!json_is(in->d, i, JSON_STRING) || !(in->d->e[i].flags & JSON_ESCAPED) ||
-        json_raw(in->d, i).n < LONG_BYTES) {
+    if (!neutral_is_long(in->d, i)) {
         if (openai_string(in, i, &s))
             add_text(in, type, s, end);
         return;

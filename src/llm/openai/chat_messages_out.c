@@ -82,15 +82,19 @@ static void put_text(struct chat_out *o, struct str text)
     json_close_object(&o->w);
 }
 
-static struct str data_url(struct chat_out *o, const struct media *m, const char *mime)
+static void put_text_part(struct chat_out *o, const struct part *p)
 {
-    struct str type = m->mime.n ? m->mime : str_c(mime);
-    char *p = arena_alloc(o->a, type.n + m->data.n + sizeof "data:;base64,");
-    if (!p)
-        return STR_NULL;
-    size_t n = (size_t)sprintf(p, "data:%.*s;base64,", STR_FMT(type));
-    memcpy(p + n, m->data.p, m->data.n);
-    return str_make(p, n + m->data.n);
+    json_open_object(&o->w);
+    json_field_string(&o->w, "type", STR("text"));
+    json_key(&o->w, STR("text"));
+    neutral_put_text(&o->w, p);
+    json_close_object(&o->w);
+}
+
+static void put_data_url(struct chat_out *o, const struct media *m, const char *mime)
+{
+    struct str url[] = {STR("data:"), m->mime.n ? m->mime : str_c(mime), STR(";base64,"), m->data};
+    json_put_joined_lent(&o->w, url, 4);
 }
 
 static void put_image(struct chat_out *o, const struct part *p)
@@ -110,7 +114,11 @@ static void put_image(struct chat_out *o, const struct part *p)
     json_field_string(&o->w, "type", STR("image_url"));
     json_key(&o->w, STR("image_url"));
     json_open_object(&o->w);
-    json_field_string(&o->w, "url", m->data.n ? data_url(o, m, "image/png") : m->url);
+    json_key(&o->w, STR("url"));
+    if (m->data.n)
+        put_data_url(o, m, "image/png");
+    else
+        json_put_string(&o->w, m->url);
     if (m->detail.n)
         json_field_string(&o->w, "detail", m->detail);
     json_close_object(&o->w);
@@ -157,7 +165,8 @@ static void put_document(struct chat_out *o, const struct part *p)
     json_open_object(&o->w);
     if (m->data.n) {
         json_field_string(&o->w, "filename", m->name.n ? m->name : STR("document.pdf"));
-        json_field_string(&o->w, "file_data", data_url(o, m, "application/pdf"));
+        json_key(&o->w, STR("file_data"));
+        put_data_url(o, m, "application/pdf");
     } else {
         json_field_string(&o->w, "file_id", m->file_id);
     }
@@ -181,7 +190,7 @@ static void put_audio(struct chat_out *o, const struct part *p)
     json_field_string(&o->w, "type", STR("input_audio"));
     json_key(&o->w, STR("input_audio"));
     json_open_object(&o->w);
-    json_field_string(&o->w, "data", p->media.data);
+    json_field_lent(&o->w, "data", p->media.data);
     json_field_string(&o->w, "format", format);
     json_close_object(&o->w);
     json_close_object(&o->w);
@@ -190,7 +199,7 @@ static void put_audio(struct chat_out *o, const struct part *p)
 static void put_part(struct chat_out *o, const struct part *p)
 {
     if (p->type == PART_TEXT)
-        put_text(o, p->text);
+        put_text_part(o, p);
     else if (p->type == PART_IMAGE)
         put_image(o, p);
     else if (p->type == PART_DOCUMENT)
@@ -220,16 +229,35 @@ static bool is_text(const struct part *p)
 /* The member content, of text alone: a string, or parts where there are several. */
 static void put_texts(struct chat_out *o, const struct part *parts, struct str sep)
 {
+    unsigned n = count(parts, is_text);
     json_key(&o->w, STR("content"));
-    if (o->plain || count(parts, is_text) < 2) {
+    if (n < 2) {
+        while (parts && !is_text(parts))
+            parts = parts->next;
+        neutral_put_text(&o->w, parts ? parts : &(struct part){.type = PART_TEXT});
+        return;
+    }
+    if (o->plain) {
         json_put_string(&o->w, chat_join(parts, PART_TEXT, sep, o->a));
         return;
     }
     json_open_array(&o->w);
     for (const struct part *p = parts; p; p = p->next)
         if (p->type == PART_TEXT)
-            put_text(o, p->text);
+            put_text_part(o, p);
     json_close_array(&o->w);
+}
+
+/* What chat_join puts together must be plain: refusals, and texts beside each other, or beside a
+ * note, where they go as one. */
+static void plain_joined(struct chat_out *o, struct part *parts, bool noted)
+{
+    bool joined = o->plain && count(parts, is_text) + noted > 1;
+    for (struct part *p = parts; p; p = p->next) {
+        if (p->type == PART_REFUSAL || joined)
+            neutral_plain_part(p, o->a);
+        plain_joined(o, p->parts, false);
+    }
 }
 
 /* ---- messages ---- */
@@ -383,8 +411,11 @@ void chat_put_messages(struct chat_out *o, struct str note)
 {
     json_key(&o->w, STR("messages"));
     json_open_array(&o->w);
+    plain_joined(o, o->r->system, note.n > 0);
     put_system(o, note);
-    for (const struct turn *t = o->r->turns; t && !o->err; t = t->next)
+    for (const struct turn *t = o->r->turns; t && !o->err; t = t->next) {
+        plain_joined(o, t->parts, false);
         (t->role == ROLE_ASSISTANT ? put_assistant : put_user)(o, t);
+    }
     json_close_array(&o->w);
 }

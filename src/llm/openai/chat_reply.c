@@ -238,14 +238,16 @@ static void put_images(struct json_writer *w, const struct part *p, struct arena
         if (p->type != PART_IMAGE)
             continue;
         struct str mime = p->media.mime.n ? p->media.mime : STR("image/png");
+        struct str url[] = {STR("data:"), mime, STR(";base64,"), p->media.data};
         json_open_object(w);
         json_field_string(w, "type", STR("image_url"));
         json_key(w, STR("image_url"));
         json_open_object(w);
-        json_field_string(w, "url",
-                          p->media.url.n ? p->media.url
-                                         : arena_printf(a, "data:%.*s;base64,%.*s", STR_FMT(mime),
-                                                        STR_FMT(p->media.data)));
+        json_key(w, STR("url"));
+        if (p->media.url.n)
+            json_put_string(w, p->media.url);
+        else
+            json_put_joined_lent(w, url, 4);
         json_close_object(w);
         json_close_object(w);
     }

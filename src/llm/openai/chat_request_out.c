@@ -390,7 +390,6 @@ enum err chat_write_request(struct neutral_request *r, const struct target *t, s
                             struct buf *out, struct receipt *receipt, struct link *link,
                             struct err_info *info)
 {
-    neutral_plain(r, a);
     bool deepseek = str_eq(t->provider, STR("deepseek"));
     struct chat_out o = {
         .r = r,

@@ -178,6 +178,31 @@ enum err embeddings_read_reply(struct neutral_reply *out, const struct json_doc 
     return arena_failed(a) ? ERR_NOMEM : ERR_OK;
 }
 
+/* strtof of a JSON number with something else behind it, and the same to the last bit: a quotient
+ * of two doubles that are exact is rounded once, and rounding it again to float does no harm unless
+ * it lies right between two floats. The other numbers, of 16 digits and more or with an exponent,
+ * are left to strtof. */
+static float to_float(const char *p)
+{
+    static const double tens[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                  1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    const char *at = p + (*p == '-');
+    uint64_t v = 0, bits;
+    unsigned digits = 0, behind = 0;
+    for (; *at >= '0' && *at <= '9' && digits < 16; at++, digits++)
+        v = v * 10 + (uint64_t)(*at - '0');
+    if (*at == '.')
+        for (at++; *at >= '0' && *at <= '9' && digits < 16; at++, digits++, behind++)
+            v = v * 10 + (uint64_t)(*at - '0');
+    if (digits > 15 || !v || *at == 'e' || *at == 'E')
+        return strtof(p, NULL);
+    double d = (double)v / tens[behind];
+    memcpy(&bits, &d, sizeof bits);
+    if ((bits & 0x1fffffff) == 0x10000000)
+        return strtof(p, NULL);
+    return (float)(*p == '-' ? -d : d);
+}
+
 /* Numbers of a JSON array, as little-endian float32 in base64. */
 static void put_base64(struct json_writer *w, struct str raw, struct arena *a)
 {
@@ -188,7 +213,7 @@ static void put_base64(struct json_writer *w, struct str raw, struct arena *a)
     if (raw.n >= 2)
         raw = str_trim(str_make(raw.p + 1, raw.n - 2));
     while (raw.n && str_split(&raw, ',', &part)) {
-        float single = strtof(part.p, NULL); /* ends at the comma or bracket behind it */
+        float single = to_float(str_trim(part).p); /* ends at what stands behind it */
         uint32_t bits;
         memcpy(&bits, &single, sizeof bits);
         char le[4] = {(char)bits, (char)(bits >> 8), (char)(bits >> 16), (char)(bits >> 24)};

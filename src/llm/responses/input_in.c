@@ -177,14 +177,22 @@ static enum err read_audio(struct responses_in *in, uint32_t obj, struct part *p
     return e;
 }
 
+static enum err read_said(struct responses_in *in, uint32_t obj, struct str name, struct part *p)
+{
+    uint32_t i = json_get(in->d, obj, name);
+    if (!json_is(in->d, i, JSON_STRING))
+        return responses_in_string(in, obj, name, true, &p->text);
+    return neutral_read_text(p, in->d, i, in->a) ? ERR_OK : ERR_NOMEM;
+}
+
 static enum err read_text(struct responses_in *in, uint32_t obj, struct part *p)
 {
-    return responses_in_string(in, obj, STR("text"), true, &p->text);
+    return read_said(in, obj, STR("text"), p);
 }
 
 static enum err read_refusal(struct responses_in *in, uint32_t obj, struct part *p)
 {
-    return responses_in_string(in, obj, STR("refusal"), true, &p->text);
+    return read_said(in, obj, STR("refusal"), p);
 }
 
 /* The prompt up to this part is to be cached; half an hour is worth the shorter of our two. */
@@ -238,7 +246,7 @@ static enum err read_content(struct responses_in *in, uint32_t obj, struct str n
     uint32_t i = json_get(in->d, obj, name);
     if (json_is(in->d, i, JSON_STRING)) {
         struct part *p = add_part(in->a, PART_TEXT, end);
-        return p && json_string(in->d, i, in->a, &p->text) ? ERR_OK : ERR_NOMEM;
+        return p ? read_said(in, obj, name, p) : ERR_NOMEM;
     }
     if (!json_is(in->d, i, JSON_ARRAY))
         return bad_member(in, obj, i, name, "must be a string or a list of parts");
@@ -461,7 +469,7 @@ enum err responses_in_input(struct responses_in *in, uint32_t input)
         struct turn *t = turn_for(in, ROLE_USER, false);
         struct part *p = t ? add_part(in->a, PART_TEXT, &in->part_end) : NULL;
         pop(in, top);
-        return p && json_string(in->d, input, in->a, &p->text) ? ERR_OK : ERR_NOMEM;
+        return p && neutral_read_text(p, in->d, input, in->a) ? ERR_OK : ERR_NOMEM;
     }
     if (!json_is(in->d, input, JSON_ARRAY))
         return responses_in_bad(in, input, "input must be a string or a list of items");

@@ -243,7 +243,7 @@ static enum err read_instructions(struct responses_in *in, uint32_t i)
     if (!json_is(in->d, i, JSON_STRING))
         return responses_in_bad(in, i, "instructions must be a string");
     in->system_end = &p->next;
-    return json_string(in->d, i, in->a, &p->text) ? ERR_OK : ERR_NOMEM;
+    return neutral_read_text(p, in->d, i, in->a) ? ERR_OK : ERR_NOMEM;
 }
 
 static enum err read_metadata(struct responses_in *in, uint32_t i)

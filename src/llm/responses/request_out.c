@@ -13,7 +13,7 @@
 
 struct request_out {
     struct json_writer w;
-    const struct neutral_request *r;
+    struct neutral_request *r;
     const struct target *t;
     struct arena *a;
     struct receipt *receipt;
@@ -45,17 +45,20 @@ static void put_type(struct request_out *o, struct str type)
 
 /* ---- content ---- */
 
-static void put_text(struct request_out *o, struct str text)
+static void put_text(struct request_out *o, const struct part *p)
 {
     put_type(o, STR("input_text"));
-    json_field_string(&o->w, "text", text);
+    json_key(&o->w, STR("text"));
+    neutral_put_text(&o->w, p);
     json_close_object(&o->w);
 }
 
-static struct str data_url(struct request_out *o, const struct media *m, struct str mime)
+static void put_data_url(struct request_out *o, struct str name, const struct media *m,
+                         struct str mime)
 {
-    return arena_printf(o->a, "data:%.*s;base64,%.*s", STR_FMT(m->mime.n ? m->mime : mime),
-                        STR_FMT(m->data));
+    struct str url[] = {STR("data:"), m->mime.n ? m->mime : mime, STR(";base64,"), m->data};
+    json_key(&o->w, name);
+    json_put_joined_lent(&o->w, url, 4);
 }
 
 static void put_image(struct request_out *o, const struct media *m)
@@ -67,7 +70,7 @@ static void put_image(struct request_out *o, const struct media *m)
     else if (m->url.n)
         json_field_string(&o->w, "image_url", m->url);
     else
-        json_field_string(&o->w, "image_url", data_url(o, m, STR("image/png")));
+        put_data_url(o, STR("image_url"), m, STR("image/png"));
     json_close_object(&o->w);
 }
 
@@ -80,7 +83,7 @@ static void put_document(struct request_out *o, const struct media *m)
         json_field_string(&o->w, "file_url", m->url);
     } else {
         json_field_string(&o->w, "filename", m->name.n ? m->name : STR("document.pdf"));
-        json_field_string(&o->w, "file_data", data_url(o, m, STR("application/pdf")));
+        put_data_url(o, STR("file_data"), m, STR("application/pdf"));
     }
     json_close_object(&o->w);
 }
@@ -103,7 +106,7 @@ static void put_content(struct request_out *o, const struct part *p)
     else if (p->type == PART_DOCUMENT)
         put_document(o, &p->media);
     else
-        put_text(o, p->text);
+        put_text(o, p);
 }
 
 /* ---- items ---- */
@@ -122,10 +125,10 @@ static void put_said(struct request_out *o, const struct part *p)
         receipt_add(o->receipt, "messages.content");
         return;
     }
-    if (!p->text.n)
+    if (!neutral_says(p))
         return;
     open_message(o, STR("assistant"));
-    json_put_string(&o->w, p->text);
+    neutral_put_text(&o->w, p);
     json_close_object(&o->w);
 }
 
@@ -140,7 +143,7 @@ static void put_call(struct request_out *o, const struct part *p)
 
 static bool is_outcome(const struct part *p)
 {
-    return p->type == PART_TOOL_USE || (p->type == PART_TEXT && p->text.n);
+    return p->type == PART_TOOL_USE || (p->type == PART_TEXT && neutral_says(p));
 }
 
 /* A reasoning item must be followed by what came of it, in the same answer. */
@@ -164,7 +167,7 @@ static void put_result(struct request_out *o, const struct part *result)
     json_field_string(&o->w, "call_id", carry_id_fit(result->id, CALL_ID_MAX, o->a));
     json_key(&o->w, STR("output"));
     if (!p || (p->type == PART_TEXT && !p->next)) {
-        json_put_string(&o->w, p ? p->text : STR(""));
+        neutral_put_text(&o->w, p ? p : &(struct part){.type = PART_TEXT});
     } else {
         json_open_array(&o->w);
         for (; p; p = p->next)
@@ -248,6 +251,7 @@ static bool lacks_json_word(const struct request_out *o)
 {
     if (o->r->format != FORMAT_JSON || op_row(o->r->op)->dialect == DIALECT_OPENAI)
         return false;
+    neutral_plain(o->r, o->a);
     bool said = says_json(o->r->system);
     for (const struct turn *t = o->r->turns; t && !said; t = t->next)
         said = says_json(t->parts);
@@ -261,7 +265,7 @@ static const struct part *with_json_word(struct request_out *o)
     for (const struct part *p = o->r->system; p; p = p->next) {
         struct part *copy = neutral_part(o->a, PART_TEXT, &all);
         if (copy)
-            copy->text = p->text;
+            copy->text = p->text; /* plain, since it was looked through */
     }
     struct part *word = neutral_part(o->a, PART_TEXT, &all);
     if (word)
@@ -269,11 +273,17 @@ static const struct part *with_json_word(struct request_out *o)
     return all;
 }
 
+static void put_instructions(struct request_out *o, const struct part *system)
+{
+    json_key(&o->w, STR("instructions"));
+    neutral_put_text(&o->w, system);
+}
+
 static void put_input(struct request_out *o)
 {
     const struct part *system = lacks_json_word(o) ? with_json_word(o) : o->r->system;
     if (is_instructions(o, system))
-        json_field_string(&o->w, "instructions", system->text);
+        put_instructions(o, system);
     json_key(&o->w, STR("input"));
     json_open_array(&o->w);
     put_system(o, system);
@@ -552,7 +562,6 @@ enum err responses_write_request(struct neutral_request *r, const struct target 
                                  struct buf *out, struct receipt *receipt, struct link *link,
                                  struct err_info *info)
 {
-    neutral_plain(r, a);
     struct request_out o = {.r = r, .t = t, .a = a, .receipt = receipt, .info = info};
     link->schema_tool = false;
     json_writer_init(&o.w, out);

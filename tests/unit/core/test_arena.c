@@ -95,6 +95,21 @@ static void a_refusing_heap_latches(void **state)
     arena_release(&a);
 }
 
+static void joins_pieces(void **state)
+{
+    struct arena a;
+    struct str pieces[] = {STR("data:"), STR_NULL, STR("x"), STR(";")};
+    (void)state;
+    arena_init(&a, 64);
+    struct str s = arena_join(&a, pieces, 4);
+    assert_string_equal(s.p, "data:x;");
+    assert_int_equal(s.n, 7);
+    pieces[2] = str_make(s.p, 60);
+    assert_null(arena_join(&a, pieces, 4).p);
+    assert_true(a.full);
+    arena_release(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +118,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_maximum_is_one_of_what_was_asked_for, no_spares,
                                         no_spares),
         cmocka_unit_test_setup_teardown(a_refusing_heap_latches, no_spares, no_spares),
+        cmocka_unit_test_setup_teardown(joins_pieces, no_spares, no_spares),
     };
     return cmocka_run_group_tests_name("arena", tests, NULL, NULL);
 }

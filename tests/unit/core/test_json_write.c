@@ -131,6 +131,71 @@ static void latches_in_the_buf(void **state)
     buf_release(&b);
 }
 
+/* Everything that is in b, with its loans. */
+static struct str whole(const struct buf *b, char *to)
+{
+    size_t n = 0, at = 0;
+    for (unsigned i = 0; i < b->loans->n; i++) {
+        const struct buf_loan *l = &b->loans->e[i];
+        memcpy(to + n, b->p + at, l->at - at);
+        n += l->at - at;
+        at = l->at;
+        memcpy(to + n, l->s.p, l->s.n);
+        n += l->s.n;
+    }
+    memcpy(to + n, b->p + at, b->n - at);
+    return str_make(to, n + b->n - at);
+}
+
+static void lends_what_is_long_and_plain(void **state)
+{
+    static char text[1024];
+    struct buf_loan room[3];
+    struct buf_loans loans = {.e = room, .max = 3, .min_bytes = 8};
+    struct buf b;
+    struct json_writer w;
+    struct str joined[] = {STR("data:"), STR("\""), STR("long enough")};
+    buf_init(&b, 4096);
+    b.loans = &loans;
+    json_writer_init(&w, &b);
+    json_open_object(&w);
+    json_field_lent(&w, "short", STR("7 bytes"));
+    json_field_lent(&w, "long", STR("8 bytes."));
+    json_field_lent(&w, "odd", STR("a \"quoted\" text"));
+    json_key(&w, STR("joined"));
+    json_put_joined_lent(&w, joined, 3);
+    json_key(&w, STR("raw"));
+    json_put_raw_lent(&w, STR("[1, 2, 3, 4]"));
+    json_field_lent(&w, "full", STR("the fourth"));
+    json_close_object(&w);
+    assert_int_equal(loans.n, 3);
+    assert_ptr_equal(loans.e[1].s.p, joined[2].p);
+    assert_true(str_eq(whole(&b, text), STR("{\"short\":\"7 bytes\",\"long\":\"8 bytes.\","
+                                            "\"odd\":\"a \\\"quoted\\\" text\","
+                                            "\"joined\":\"data:\\\"long enough\","
+                                            "\"raw\":[1, 2, 3, 4],\"full\":\"the fourth\"}")));
+    size_t n = b.n;
+    buf_fit(&b);
+    assert_int_equal(b.cap, n + 1);
+    assert_int_equal(b.n, n);
+    buf_release(&b);
+    assert_null(b.loans);
+}
+
+static void lends_nothing_where_nothing_is_to_be_lent(void **state)
+{
+    struct buf b;
+    struct json_writer w;
+    buf_init(&b, 4096);
+    json_writer_init(&w, &b);
+    json_open_array(&w);
+    json_put_lent(&w, STR("a text of more than eight bytes"));
+    json_put_raw_lent(&w, STR("\"and another\""));
+    json_close_array(&w);
+    assert_string_equal(b.p, "[\"a text of more than eight bytes\",\"and another\"]");
+    buf_release(&b);
+}
+
 /* A random document is made twice from the same seed: once to write it, once to compare. */
 struct random {
     uint64_t s;
@@ -267,8 +332,12 @@ static void random_documents_read_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(writes_each_kind),           cmocka_unit_test(escapes_what_it_must),
-        cmocka_unit_test(doubles_read_back_the_same), cmocka_unit_test(latches_in_the_buf),
+        cmocka_unit_test(writes_each_kind),
+        cmocka_unit_test(escapes_what_it_must),
+        cmocka_unit_test(doubles_read_back_the_same),
+        cmocka_unit_test(latches_in_the_buf),
+        cmocka_unit_test(lends_what_is_long_and_plain),
+        cmocka_unit_test(lends_nothing_where_nothing_is_to_be_lent),
         cmocka_unit_test(random_documents_read_back),
     };
     return cmocka_run_group_tests_name("json_write", tests, NULL, NULL);

@@ -279,6 +279,10 @@ static void estimates(void **state)
     estimate_add_text(&e, STR("0123456789012345678901234567890123"));
     assert_int_equal(estimate_tokens(&e), 11);
     e = (struct estimate){0};
+    estimate_add_text(&e, STR("\u2014\u201c\u0416")); /* are no Han */
+    assert_int_equal(e.bytes, 8);
+    assert_int_equal(e.tokens, 0);
+    e = (struct estimate){0};
     estimate_add_text(&e, STR("\xE4\xBD\xA0\xE5\xA5\xBD\xE3\x81\x82\xF0\xA0\x80\x80"));
     assert_int_equal(e.tokens, 4);
     assert_int_equal(e.bytes, 0);
