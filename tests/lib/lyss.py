@@ -279,15 +279,6 @@ class Lyss:
         finally:
             db.close()
 
-    def attempts(self):
-        """The attempts of all requests that had more than one, in order."""
-        db = sqlite3.connect(f"file:{self.data}/ledger.db?mode=ro", uri=True, timeout=10)
-        try:
-            db.row_factory = sqlite3.Row
-            return [dict(r) for r in db.execute("SELECT * FROM attempt ORDER BY request_id, number")]
-        finally:
-            db.close()
-
     def row(self, request_id, timeout=5):
         """The one usage row of a request."""
         def get():
