@@ -68,7 +68,7 @@ def arguments():
     ap.add_argument("--build", help="where the mock and the load generator are built (default: beside the binary)")
     ap.add_argument("--quick", action="store_true", help="one short round and small counts: a look, no figures")
     ap.add_argument("--json", action="store_true", help="rows as JSON on stdout instead of the table")
-    ap.add_argument("--rounds", type=int, default=0, help="interleaved rounds (default 4)")
+    ap.add_argument("--rounds", type=int, default=0, help="interleaved rounds (default 12)")
     ap.add_argument("--peers", default="nginx,haproxy,lyss", help="who takes part")
     ap.add_argument("--keep", action="store_true", help="keep the run's folder with configurations and logs")
     ap.add_argument("measures", nargs="*", metavar="MEASURE", help=" ".join(MEASURES))

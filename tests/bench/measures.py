@@ -21,8 +21,8 @@ class Plan:
 
     def __init__(self, quick, rounds, names):
         self.quick, self.names = quick, names
-        self.rounds = rounds or (1 if quick else 4)
-        self.seconds = 1 if quick else 3
+        self.rounds = rounds or (2 if quick else 12)
+        self.seconds = 1
         self.held = 1000 if quick else 9500
         self.held_tls = 500 if quick else 4000
         self.slow = 1000 if quick else 10000
@@ -81,10 +81,13 @@ def medians(found, which=0):
 
 
 def ratio_of(found, against, which=0):
-    """Median over the rounds of Lyss by the cheapest of the named peers; None without both."""
-    if "lyss" not in found[0] or not any(a in found[0] for a in against):
+    """Median over the rounds of Lyss by a peer: by that of the named which comes out cheapest; None without both.
+
+    Not by the cheapest of each round, which would be whoever had the luck of that second."""
+    peers = [a for a in against if a in found[0]]
+    if "lyss" not in found[0] or not peers:
         return None
-    return statistics.median(f["lyss"][which] / min(f[a][0] for a in against if a in f) for f in found)
+    return max(statistics.median(f["lyss"][which] / f[a][0] for f in found) for a in peers)
 
 
 def cost_rows(title, found, against, bar, stretch=None, whole_bar=None):
