@@ -247,6 +247,8 @@ static void reset_for_attempt(struct request *r)
     r->usage_cap = 0;
     r->progressed = 0;
     r->progress_tokens = 0;
+    if (r->body_bytes)
+        translate_weigh(r);
     openai_stream_init(&r->tap, r->op);
     p->link = (struct link){.answers = (uint8_t)(p->body.n < UINT8_MAX ? p->body.n : UINT8_MAX)};
 }

@@ -207,10 +207,8 @@ void relay_shed_plan(struct request *r)
     keep_model(r);
     arena_release(&r->arena);
     hedge_shed(r);
-    if (r->body_bytes) {
-        atomic_fetch_sub_explicit(&r->worker->body_bytes, r->body_bytes, memory_order_relaxed);
-        r->body_bytes = 0;
-    }
+    if (r->body_bytes)
+        translate_weigh(r);
 }
 
 void relay_drain(struct request *r)

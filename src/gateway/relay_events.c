@@ -280,6 +280,8 @@ static bool tear(struct request *r, struct str rest)
         relay_keep_last(r, rest.p, rest.n);
     if (!r->torn_last)
         relay_count_unread(r, rest, rest.n);
+    if (r->body_bytes)
+        translate_weigh(r);
     return flush_run(r, rest);
 }
 
@@ -368,7 +370,7 @@ void relay_stream_bytes(struct request *r, char *p, size_t n)
     }
     if (r->tail_n) {
         size_t from = r->tail_n;
-        if (!add_to_tail(r, p, n)) {
+        if (!add_to_tail(r, p, n) || !translate_weigh_stream(r)) {
             fail_stream(r, ERR_NOMEM, NULL);
             return;
         }
@@ -386,7 +388,7 @@ void relay_stream_bytes(struct request *r, char *p, size_t n)
         alive = false;
     } else if (alive && in.n > longest) {
         alive = tear(r, in);
-    } else if (alive && !keep_tail(r, in)) {
+    } else if (alive && (!keep_tail(r, in) || !translate_weigh_stream(r))) {
         fail_stream(r, ERR_NOMEM, NULL);
         alive = false;
     }

@@ -116,12 +116,28 @@ void translate_release(struct request_plan *p)
     buf_release(&p->overridden);
 }
 
+/* Of a stream: its unfinished event, and what its writer keeps. */
+static uint64_t stream_bytes(const struct request *r)
+{
+    const struct translation *t = r->translation;
+    return r->tail_cap + (t && t->to && t->to->writer_held ? t->to->writer_held(t->writer) : 0);
+}
+
+bool translate_weigh_stream(struct request *r)
+{
+    if (stream_bytes(r) <= COUNTED_BYTES && !r->body_bytes)
+        return true;
+    translate_weigh(r);
+    return stream_bytes(r) <= COUNTED_BYTES || !gateway_memory_full(r->worker->gateway);
+}
+
 void translate_weigh(struct request *r)
 {
     const struct request_plan *p = r->plan;
-    uint64_t bytes = r->arena.used_bytes + hedge_body_bytes(r) + p->meaning.used_bytes +
-                     p->translated.cap + p->overridden.cap +
-                     (p->tape ? p->doc.cap * sizeof *p->doc.e : 0);
+    uint64_t bytes = r->arena.used_bytes + hedge_body_bytes(r) + stream_bytes(r);
+    if (p)
+        bytes += p->meaning.used_bytes + p->translated.cap + p->overridden.cap +
+                 (p->tape ? p->doc.cap * sizeof *p->doc.e : 0);
     if (bytes <= COUNTED_BYTES)
         bytes = 0;
     if (bytes == r->body_bytes)

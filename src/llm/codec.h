@@ -88,6 +88,8 @@ struct codec {
     void (*write_event)(void *state, const struct neutral_event *ev, struct buf *out);
     /* sequence_number that an in-band error of ours must carry (Responses); NULL: none. */
     uint32_t (*writer_sequence)(const void *state);
+    /* Bytes that it keeps of what has passed, for its last event; NULL: none. */
+    size_t (*writer_held)(const void *state);
     void (*writer_release)(void *state);
 };
 

@@ -21,13 +21,20 @@
 
 static_assert(BARE % 8 == 0, "the reserve is counted in whole records");
 
-static void ring_name(char *out, size_t cap, const struct ring_options *o)
+/* What the names of a journal's rings begin with. */
+static void name_start(char *out, size_t cap, const char *data_dir, const uint8_t id[16])
 {
     char uuid[37];
-    uuid_format(o->uuid, uuid);
+    uuid_format(id, uuid);
     /* The directory's sum tells a copied data directory from its original. */
-    snprintf(out, cap, "%s/lyss-%s-%08x-%u.ring", o->ring_dir, uuid,
-             hash_crc32c(0, o->data_dir, strlen(o->data_dir)), o->worker);
+    snprintf(out, cap, "lyss-%s-%08x-", uuid, hash_crc32c(0, data_dir, strlen(data_dir)));
+}
+
+static void ring_name(char *out, size_t cap, const struct ring_options *o)
+{
+    char start[64];
+    name_start(start, sizeof start, o->data_dir, o->uuid);
+    snprintf(out, cap, "%s/%s%u.ring", o->ring_dir, start, o->worker);
 }
 
 static enum err map_file(struct journal_ring *r, const struct ring_options *o)
@@ -72,6 +79,7 @@ enum err ring_new(struct journal_ring **out, const struct ring_options *o, struc
     h->worker = o->worker;
     memcpy(h->uuid, o->uuid, 16);
     str_copy(h->data_dir, sizeof h->data_dir, str_c(o->data_dir));
+    atomic_thread_fence(memory_order_release); /* the last: who dies before has made no ring */
     memcpy(h->magic, "LYSSRNG1", 8);
     *out = r;
     return ERR_OK;
@@ -335,6 +343,18 @@ static bool is_home(const char *data_dir, const uint8_t uuid[16])
     return n == 36 && strcmp(want, got) == 0;
 }
 
+/* One of this directory's by its name, whose maker died before it had a head. */
+static bool is_unfinished(const char *path, const struct ring_head *h, ssize_t n,
+                          const char *data_dir, const uint8_t uuid[16])
+{
+    static const char none[sizeof h->magic];
+    char start[64];
+    const char *name = strrchr(path, '/');
+    name_start(start, sizeof start, data_dir, uuid);
+    return (n < (ssize_t)sizeof *h || !memcmp(h->magic, none, sizeof none)) &&
+           str_starts(str_c(name ? name + 1 : path), str_c(start));
+}
+
 enum ring_owner ring_owner(const char *path, const char *data_dir, const uint8_t uuid[16])
 {
     struct ring_head h;
@@ -342,8 +362,12 @@ enum ring_owner ring_owner(const char *path, const char *data_dir, const uint8_t
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return RING_FOREIGN;
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && read(fd, &h, sizeof h) == (ssize_t)sizeof h &&
-        memcmp(h.magic, "LYSSRNG1", 8) == 0 && memchr(h.data_dir, 0, sizeof h.data_dir)) {
+    bool dead = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    ssize_t n = dead ? read(fd, &h, sizeof h) : -1;
+    if (n >= 0 && is_unfinished(path, &h, n, data_dir, uuid)) {
+        owner = RING_DEAD;
+    } else if (n == (ssize_t)sizeof h && memcmp(h.magic, "LYSSRNG1", 8) == 0 &&
+               memchr(h.data_dir, 0, sizeof h.data_dir)) {
         bool here = strcmp(h.data_dir, data_dir) == 0, home = here || is_home(h.data_dir, h.uuid);
         if (memcmp(h.uuid, uuid, 16) == 0)
             owner = here || !home ? RING_OURS : RING_FOREIGN;

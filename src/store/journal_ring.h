@@ -89,7 +89,7 @@ enum err ring_recover(const char *path, struct ring_recovery *rec,
 enum ring_owner {
     RING_FOREIGN, /* alive, or another living directory's, or unreadable: hands off */
     RING_OURS,    /* this directory's, or of its former place */
-    RING_DEAD,    /* its directory is gone */
+    RING_DEAD,    /* its directory is gone, or it was never finished */
 };
 enum ring_owner ring_owner(const char *path, const char *data_dir, const uint8_t uuid[16]);
 

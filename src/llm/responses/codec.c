@@ -14,5 +14,6 @@ const struct codec codec_responses = {
     .writer_init = responses_writer_init,
     .write_event = responses_write_event,
     .writer_sequence = responses_writer_sequence,
+    .writer_held = responses_writer_held,
     .writer_release = responses_writer_release,
 };

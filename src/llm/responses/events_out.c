@@ -69,6 +69,12 @@ uint32_t responses_writer_sequence(const void *state)
     return ((const struct responses_writer *)state)->sequence;
 }
 
+size_t responses_writer_held(const void *state)
+{
+    const struct responses_writer *s = state;
+    return s->held + s->done.n;
+}
+
 /* Appends to one of an item's buffers, within what may be held in all. */
 static void hold(struct responses_writer *s, struct buf *b, struct str text)
 {

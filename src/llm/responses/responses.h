@@ -169,6 +169,7 @@ struct responses_writer {
 void responses_writer_init(void *state, const struct answer *as);
 void responses_write_event(void *state, const struct neutral_event *ev, struct buf *out);
 uint32_t responses_writer_sequence(const void *state);
+size_t responses_writer_held(const void *state);
 void responses_writer_release(void *state);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -656,6 +657,47 @@ static void dies_at_once_again_and_again(void **state)
     assert_int_equal(query("SELECT count(DISTINCT request_id) FROM usage"), 180);
 }
 
+static unsigned rings(char names[][128], unsigned most)
+{
+    unsigned n = 0;
+    DIR *d = opendir(dir);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));)
+        if (str_glob(STR("lyss-*.ring"), str_c(e->d_name)) && n < most)
+            str_copy(names[n++], sizeof names[0], str_c(e->d_name));
+    closedir(d);
+    return n;
+}
+
+/* Killed while it made its rings: the files are there, and say nothing of whose they are. */
+static void a_ring_that_was_never_finished_is_in_nobodys_way(void **state)
+{
+    struct journal_options o = options();
+    char names[8][128], path[512];
+    struct journal *j = start(&o);
+    unsigned n = rings(names, 8);
+    assert_int_equal(n, 2);
+    journal_stop(&j);
+    for (unsigned k = 0; k < 3; k++) { /* the third of a process with more workers */
+        if (k == 2) {
+            str_copy(names[2], sizeof names[2], str_c(names[0]));
+            names[2][strlen(names[2]) - sizeof "0.ring" + 1] = '7';
+        }
+        snprintf(path, sizeof path, "%s/%s", dir, names[k]);
+        FILE *f = fopen(path, "wx");
+        assert_non_null(f);
+        assert_int_equal(ftruncate(fileno(f), k * 40000), 0);
+        fclose(f);
+    }
+    j = start(&o);
+    assert_int_equal(rings(names, 8), 2);
+    admit(j, 1);
+    settle(j, 1);
+    journal_stop(&j);
+    assert_int_equal(rings(names, 8), 0);
+    assert_int_equal(query("SELECT count(*) FROM usage"), 1);
+}
+
 /* ---- kills ------------------------------------------------------------------- */
 struct seen {
     _Atomic uint64_t admitted;
@@ -751,6 +793,7 @@ int main(void)
         T(damaged_segment),
         T(failing_batch),
         T(dies_at_once_again_and_again),
+        T(a_ring_that_was_never_finished_is_in_nobodys_way),
         T(killed_anywhere),
     };
     return cmocka_run_group_tests_name("journal", tests, NULL, NULL);
