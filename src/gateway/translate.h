@@ -31,7 +31,8 @@ void translate_release(struct request_plan *p);
 /* Counts all that r takes now against the memory budget: its arena with the caller's body and what
  * was held of answers, and the body's other forms. */
 void translate_weigh(struct request *r);
-/* The same after a stream has moved on. False: the budget is all taken, and this has a large part. */
+/* The same after a stream has moved on. False: the budget is all taken, and this has a large part.
+ */
 bool translate_weigh_stream(struct request *r) MUST_CHECK;
 /* Writes the body for c->channel into plan->translated, with what it borrows of the caller's body
  * and of plan->meaning in plan->loans; the receipt into plan->edits.dropped.
