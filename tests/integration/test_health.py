@@ -111,7 +111,9 @@ def test_a_stream_that_breaks_counts(own, up, name):
     own.caught_up()
     m = up.on(name(), fault="fin", after=5)
     for _ in range(5):
-        assert own.stream(m).status == 200                  # committed, then an error in-band
+        r = own.stream(m)
+        assert r.status == 200                              # committed, then an error in-band
+        assert own.row(r.request_id)["state"] == "incomplete"       # by now it has counted
     assert own.chat(m).status == 503
 
 
