@@ -81,8 +81,50 @@ void json_close_array(struct json_writer *w)
     close_container(w, false);
 }
 
+#define EACH_BYTE(c) (0x0101010101010101u * (c))
+
+/* Eight bytes that stand for themselves in a string: ASCII, printable, neither quote nor
+ * backslash. */
+static inline bool plain_8(uint64_t w)
+{
+    uint64_t quote = w ^ EACH_BYTE('"'), slash = w ^ EACH_BYTE('\\');
+    return !((w | ((w - EACH_BYTE(0x20)) & ~w) | ((quote - EACH_BYTE(1)) & ~quote) |
+              ((slash - EACH_BYTE(1)) & ~slash)) &
+             EACH_BYTE(0x80));
+}
+
+/* A string of 8 to 64 bytes may be looked at in words; a shorter one in its halves, which overlap.
+ */
+static bool is_short_and_plain(struct str s)
+{
+    uint64_t w;
+    uint32_t first, last;
+    if (s.n < 4 || s.n > 64)
+        return false;
+    if (s.n < 8) {
+        memcpy(&first, s.p, 4);
+        memcpy(&last, s.p + s.n - 4, 4);
+        return plain_8((uint64_t)last << 32 | first);
+    }
+    for (size_t i = 0; i + 8 < s.n; i += 8) {
+        memcpy(&w, s.p + i, 8);
+        if (!plain_8(w))
+            return false;
+    }
+    memcpy(&w, s.p + s.n - 8, 8);
+    return plain_8(w);
+}
+
+/* Names, and most values, are short and nothing in them is to be escaped. */
 static void quoted(struct buf *b, struct str s)
 {
+    char *p = is_short_and_plain(s) ? buf_reserve(b, s.n + 2) : NULL;
+    if (p) {
+        p[0] = p[s.n + 1] = '"';
+        memcpy(p + 1, s.p, s.n);
+        buf_advance(b, s.n + 2);
+        return;
+    }
     buf_char(b, '"');
     json_escape(b, s);
     buf_char(b, '"');

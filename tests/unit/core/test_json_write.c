@@ -73,6 +73,32 @@ static void escapes_what_it_must(void **state)
     }
 }
 
+/* Short ones have a way of their own: every byte in every place. */
+static void short_strings_are_escaped_like_long_ones(void **state)
+{
+    struct buf one, other;
+    struct json_writer w;
+    buf_init(&one, 4096);
+    buf_init(&other, 4096);
+    for (size_t n = 1; n < 68; n += n < 20 ? 1 : 11)
+        for (size_t at = 0; at < n; at++)
+            for (int c = 0; c < 256; c++) {
+                char text[80];
+                memset(text, 'm', sizeof text);
+                text[at] = (char)c;
+                buf_reset(&one);
+                buf_reset(&other);
+                json_writer_init(&w, &one);
+                json_put_string(&w, str_make(text, n));
+                buf_char(&other, '"');
+                json_escape(&other, str_make(text, n));
+                buf_char(&other, '"');
+                assert_true(str_eq(buf_view(&one), buf_view(&other)));
+            }
+    buf_release(&one);
+    buf_release(&other);
+}
+
 static void doubles_read_back_the_same(void **state)
 {
     static const struct {
@@ -334,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_each_kind),
         cmocka_unit_test(escapes_what_it_must),
+        cmocka_unit_test(short_strings_are_escaped_like_long_ones),
         cmocka_unit_test(doubles_read_back_the_same),
         cmocka_unit_test(latches_in_the_buf),
         cmocka_unit_test(lends_what_is_long_and_plain),
