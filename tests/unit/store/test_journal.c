@@ -673,7 +673,7 @@ static unsigned rings(char names[][128], unsigned most)
 static void a_ring_that_was_never_finished_is_in_nobodys_way(void **state)
 {
     struct journal_options o = options();
-    char names[8][128], path[512];
+    char names[8][128], path[2048];
     struct journal *j = start(&o);
     unsigned n = rings(names, 8);
     assert_int_equal(n, 2);
