@@ -25,8 +25,8 @@ struct arena_block {
 /* With their headers; the first with malloc's own just under 1 KiB. */
 static const size_t sizes[] = {1000, 4096, 8192};
 enum { SIZES = sizeof sizes / sizeof *sizes };
-/* Kept of each: 400 KiB a thread. Most requests have one or two of 4 KiB. */
-static const unsigned spares_max[SIZES] = {SPARE * 16, SPARE * 64, SPARE * 16};
+/* Kept of each: 210 KiB a thread. Most requests have one or two of 4 KiB. */
+static const unsigned spares_max[SIZES] = {SPARE * 16, SPARE * 32, SPARE * 8};
 
 static __thread struct {
     struct arena_block *first[SIZES];

@@ -23,7 +23,7 @@ struct arena {
 void arena_init(struct arena *a, size_t max_bytes);
 /* Frees everything; the arena is empty and usable again, its latch open. */
 void arena_release(struct arena *a);
-/* Frees the blocks that the thread keeps for its next arenas (400 KiB at most); for the end of one
+/* Frees the blocks that the thread keeps for its next arenas (210 KiB at most); for the end of one
  * that does not end with the process. */
 void arena_release_spares(void);
 /* Aligned to 16 bytes, not zeroed. NULL once latched. */
