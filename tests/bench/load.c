@@ -20,13 +20,11 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -104,19 +102,10 @@ static void build_request(struct request *r, const char *model, bool stream)
 
 /* ---- connections ---- */
 
-static void watch(struct conn *c, bool out)
-{
-    struct epoll_event ev = {.events = EPOLLIN | (out ? EPOLLOUT : 0u), .data.ptr = c};
-    if (c->wants_out != out)
-        epoll_ctl(ep, EPOLL_CTL_MOD, c->link.fd, &ev);
-    c->wants_out = out;
-}
-
 static void drop(struct conn *c)
 {
     link_close(&c->link, false);
     c->busy = false;
-    c->wants_out = false;
 }
 
 static bool ensure_open(struct conn *c)
@@ -139,12 +128,12 @@ static bool push(struct conn *c)
         if (put < 0)
             return false;
         if (!put) {
-            watch(c, true);
+            link_watch(&c->link, ep, c, true);
             return true;
         }
         c->sent += (size_t)put;
     }
-    watch(c, false);
+    link_watch(&c->link, ep, c, false);
     return true;
 }
 
@@ -503,7 +492,6 @@ int main(int argc, char **argv)
                  {"stream", run_closed, true},   {"hold", run_hold, true},
                  {"cancel", run_cancel, true},   {"slow", run_slow, false},
                  {"garbage", run_garbage, false}};
-    struct rlimit files;
     unsigned m = 0;
     while (m < sizeof modes / sizeof modes[0] && (argc < 2 || strcmp(argv[1], modes[m].name)))
         m++;
@@ -513,12 +501,8 @@ int main(int argc, char **argv)
     }
     read_options(argc, argv);
     opt.stream = modes[m].stream;
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    wire_start();
     prctl(PR_SET_TIMERSLACK, 1);
-    signal(SIGPIPE, SIG_IGN);
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
     ep = epoll_create1(EPOLL_CLOEXEC);
     conns = calloc((size_t)opt.conns + 1, sizeof *conns);
     if (!conns)

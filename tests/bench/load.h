@@ -44,7 +44,7 @@ struct reader {
 
 struct conn {
     struct link link;
-    bool busy, wants_out;
+    bool busy;
     size_t sent;
     uint64_t due_ns;
     struct reader reader;

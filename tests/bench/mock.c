@@ -22,13 +22,11 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 
 enum { WHEEL = 1024, KEEP = 6144, SCRATCH = 256 * 1024, MAX_ID = 65536, MAX_EVENT = 16384 };
@@ -41,7 +39,7 @@ enum phase { HEAD, BODY, STREAM };
 
 struct conn {
     struct link link; /* of a listener: its socket, and no more */
-    bool listener, tls, shaken, wants_out, usage, messages;
+    bool listener, tls, shaken, usage, messages;
     enum phase phase;
     char in[KEEP]; /* the request's beginning; what does not fit is counted and dropped */
     size_t in_len, head_len;
@@ -128,14 +126,6 @@ static void timer_arm(struct conn *c, uint64_t due_ms)
 
 /* ---- connections ---- */
 
-static void watch(struct conn *c, bool out)
-{
-    struct epoll_event ev = {.events = EPOLLIN | (out ? EPOLLOUT : 0u), .data.ptr = c};
-    if (c->wants_out != out)
-        epoll_ctl(ep, EPOLL_CTL_MOD, c->link.fd, &ev);
-    c->wants_out = out;
-}
-
 static void conn_close(struct conn *c)
 {
     if (c->phase == STREAM) {
@@ -165,7 +155,7 @@ static bool conn_send(struct conn *c, const char *p, size_t n)
     c->out = grown;
     memcpy(c->out + c->out_len, p + put, n);
     c->out_len += n;
-    watch(c, true);
+    link_watch(&c->link, ep, c, true);
     return true;
 }
 
@@ -182,7 +172,7 @@ static bool conn_flush(struct conn *c)
     free(c->out);
     c->out = NULL;
     c->out_len = c->out_off = 0;
-    watch(c, false);
+    link_watch(&c->link, ep, c, false);
     return true;
 }
 
@@ -331,16 +321,6 @@ static void read_shape(struct shape *s, const char *body)
         s->chunks = 1;
 }
 
-static bool says(const char *body, const char *name, const char *value)
-{
-    const char *p = strstr(body, name);
-    if (!p)
-        return false;
-    p += strlen(name);
-    p += strspn(p, " :");
-    return !strncmp(p, value, strlen(value));
-}
-
 static bool answer_page(struct conn *c)
 {
     size_t n = 0, cap = 64 * 1024;
@@ -374,10 +354,10 @@ static bool request_done(struct conn *c)
         return answer_page(c);
     count.requests++;
     c->messages = strstr(c->in, "/messages HTTP/") != NULL;
-    if (says(body, "\"stream\"", "true")) {
+    if (wire_says(body, "\"stream\"", "true")) {
         count.streams++;
         read_shape(&c->shape, body);
-        c->usage = says(body, "\"include_usage\"", "true");
+        c->usage = wire_says(body, "\"include_usage\"", "true");
         c->next_chunk = 0;
         c->phase = STREAM;
         return stream_step(c);
@@ -522,8 +502,7 @@ int main(int argc, char **argv)
         else if (!strcmp(argv[i], "--key"))
             key = argv[i + 1];
     }
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    signal(SIGPIPE, SIG_IGN);
+    wire_start();
     build_answer();
     ep = epoll_create1(EPOLL_CLOEXEC);
     int port = open_listener(&plain, false), tls_port = 0;

@@ -1,4 +1,4 @@
-/* wire: clock, histogram and link of the bench's two programs. */
+/* wire: clock, histogram and link of the bench's programs and the storms'. */
 #include "wire.h"
 
 #include <arpa/inet.h>
@@ -6,9 +6,13 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
@@ -25,6 +29,26 @@ void wire_die(const char *what)
 {
     fprintf(stderr, "%s: %s\n", what, strerror(errno));
     exit(1);
+}
+
+void wire_start(void)
+{
+    struct rlimit files;
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    signal(SIGPIPE, SIG_IGN);
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
+bool wire_says(const char *body, const char *name, const char *value)
+{
+    const char *p = strstr(body, name);
+    if (!p)
+        return false;
+    p += strlen(name);
+    p += strspn(p, " :");
+    return !strncmp(p, value, strlen(value));
 }
 
 void hist_add(struct hist *h, uint64_t ns)
@@ -79,6 +103,14 @@ long link_write(struct link *l, const void *p, size_t n)
     if (put >= 0)
         return put;
     return errno == EAGAIN || errno == EINTR ? 0 : -1;
+}
+
+void link_watch(struct link *l, int ep, void *ptr, bool out)
+{
+    struct epoll_event ev = {.events = EPOLLIN | (out ? EPOLLOUT : 0u), .data.ptr = ptr};
+    if (l->wants_out != out)
+        epoll_ctl(ep, EPOLL_CTL_MOD, l->fd, &ev);
+    l->wants_out = out;
 }
 
 void link_close(struct link *l, bool reset)

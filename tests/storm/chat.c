@@ -1,6 +1,7 @@
 /* chat: requests and answers of the storm's upstream. What tests/lib/upstream.py does for single
  * tests, fast enough for a storm: POST /v1/chat/completions, whole or streamed, with usage. */
 #include "chat.h"
+#include "../bench/wire.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -236,16 +237,6 @@ static void put_whole(struct answer *a, const char *model)
     put(a, "%s", body);
 }
 
-static bool says(const char *body, const char *name, const char *value)
-{
-    const char *p = strstr(body, name);
-    if (!p)
-        return false;
-    p += strlen(name);
-    p += strspn(p, " :");
-    return !strncmp(p, value, strlen(value));
-}
-
 void chat_answer(const char *request, struct answer *a)
 {
     const char *body = strstr(request, "\r\n\r\n") + 4, *p = strstr(body, "\"model\"");
@@ -253,8 +244,8 @@ void chat_answer(const char *request, struct answer *a)
     if (p)
         sscanf(p + 7, " : \"%127[^\"]\"", model);
     a->parts = 0;
-    if (says(body, "\"stream\"", "true"))
-        put_stream(a, model, says(body, "\"include_usage\"", "true"));
+    if (wire_says(body, "\"stream\"", "true"))
+        put_stream(a, model, wire_says(body, "\"include_usage\"", "true"));
     else
         put_whole(a, model);
 }

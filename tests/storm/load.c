@@ -18,13 +18,10 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -42,7 +39,7 @@ struct tally tally;
 
 struct caller {
     struct link link;
-    bool stream, busy, wants_out;
+    bool stream, busy;
     uint64_t due_ns, sent_ns;
     char request[REQUEST_MAX];
     size_t request_len, sent;
@@ -120,14 +117,6 @@ static void write_request(struct caller *c)
 
 /* ---- connections ---- */
 
-static void watch(struct caller *c, bool wants_out)
-{
-    struct epoll_event ev = {.events = EPOLLIN | (wants_out ? EPOLLOUT : 0u), .data.ptr = c};
-    if (c->wants_out != wants_out)
-        epoll_ctl(ep, EPOLL_CTL_MOD, c->link.fd, &ev);
-    c->wants_out = wants_out;
-}
-
 /* Begins to connect where there is no connection; what is sent waits in the socket's own way. */
 static bool ensure_open(struct caller *c)
 {
@@ -138,7 +127,6 @@ static bool ensure_open(struct caller *c)
         return true;
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     c->link.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    c->wants_out = false;
     if (c->link.fd < 0)
         return false;
     setsockopt(c->link.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -157,7 +145,7 @@ static bool push(struct caller *c)
         if (!n)
             break;
     }
-    watch(c, c->sent < c->request_len);
+    link_watch(&c->link, ep, c, c->sent < c->request_len);
     return true;
 }
 
@@ -179,7 +167,7 @@ static void settle(struct caller *c, const char *how)
     if (strcmp(how, "whole") || c->reader.close)
         link_close(&c->link, false);
     else
-        watch(c, false);
+        link_watch(&c->link, ep, c, false);
     if (!c->stream)
         idle[idle_count++] = c;
 }
@@ -359,12 +347,7 @@ int main(int argc, char **argv)
         fputs("load: --port, --models and --out are needed\n", stderr);
         return 2;
     }
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    signal(SIGPIPE, SIG_IGN);
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
+    wire_start();
     ep = epoll_create1(EPOLL_CLOEXEC);
     out = fopen(want.out, "wb");
     callers = calloc((size_t)want.streams + RATE_CONNS_MAX, sizeof *callers);

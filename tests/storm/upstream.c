@@ -1,9 +1,9 @@
 /* upstream: the storm's other side, which does harm. One thread, one epoll, every moment kept by a
  * heap of timers, so that what is late in a storm is Lyss and not this. It answers chat completions
- * on two ports: a straight one, and one behind the faults, where each exchange may meet one of
- * those that tests/lib/fault_proxy.py has, with the same meaning: reset, cut, half, hole after so
- * many bytes of the answer, delay, trickle. In a storm of `refuse` the listener of that port goes
- * away again and again, and with it all its connections.
+ * on two ports: a straight one, and one behind the faults, where each exchange may meet one: reset,
+ * cut, half, hole after so many bytes of the answer, and trickle, which mean what they mean in
+ * tests/lib/fault_proxy.py, or delay, where each part comes late. In a storm of `refuse` the
+ * listener of that port goes away again and again, and with it all its connections.
  *
  *   upstream --key KEY --gap MILLISECONDS PIECE...
  *
@@ -22,13 +22,10 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -63,7 +60,7 @@ struct timer {
 
 struct conn {
     struct link link; /* of a listener: its socket, and no more */
-    bool listener, behind, wants_out, spoilt;
+    bool listener, behind, spoilt;
     enum { IDLE, REQUEST, ANSWER, SPENT } phase; /* SPENT: spoilt, and its request has been read */
     char in[REQUEST_MAX];
     size_t in_len;
@@ -175,14 +172,6 @@ static void conn_close(struct conn *c, bool reset)
     free(c);
 }
 
-static void watch(struct conn *c, bool out)
-{
-    struct epoll_event ev = {.events = EPOLLIN | (out ? EPOLLOUT : 0u), .data.ptr = c};
-    if (c->wants_out != out)
-        epoll_ctl(ep, EPOLL_CTL_MOD, c->link.fd, &ev);
-    c->wants_out = out;
-}
-
 /* Sends what was let through. False when the peer is gone. */
 static bool push(struct conn *c)
 {
@@ -194,7 +183,7 @@ static bool push(struct conn *c)
         if (!n)
             break;
     }
-    watch(c, c->sent < c->passed);
+    link_watch(&c->link, ep, c, c->sent < c->passed);
     if (c->phase == ANSWER && c->part == c->answer.parts && c->sent == c->written) {
         c->phase = IDLE;
         timer_clear(&c->let);
@@ -525,12 +514,7 @@ static void start(int argc, char **argv)
             gap_ms = atoi(argv[i + 1]);
     }
     chat_init(key, argv + i, (unsigned)(argc - i));
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    signal(SIGPIPE, SIG_IGN);
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
+    wire_start();
     ep = epoll_create1(EPOLL_CLOEXEC);
     behind.behind = true;
     behind_port = keep_port();
