@@ -3,7 +3,6 @@
     with FaultProxy(upstream.port) as p:
         l.channel("bad", p.url, "m-*")
         p.fault = Fault("cut", after=300)            # what every exchange meets from now on
-        p.choose = lambda n: Fault("reset") if n % 7 == 0 else None     # or by its number
 
 An exchange begins when bytes come from Lyss after an answer (or as a
 connection's first bytes), so that faults hit reused connections, too.  The proxy
@@ -17,10 +16,9 @@ spoilt.  With a certificate it speaks TLS to Lyss and plain TCP to the upstream.
 | cut | FIN after so many bytes |
 | half | FIN in one direction after so many bytes, the other stays open |
 | hole | silence after so many bytes, the connection stays open |
-| delay | each piece comes so many seconds late |
 | trickle | pieces of `size` bytes, so many seconds apart |
 
-refuse() and accept_again() are for the listener: connections are refused.
+After refuse() connections are refused. Faults by chance, and under load, are tests/storm's.
 Unanswered is an address where a SYN gets no answer at all.
 """
 import asyncio
@@ -64,10 +62,8 @@ class _Passage:
         if self.spoilt:
             p.violations.append(f"a request over a connection after {self.fault}")
         self.answered, self.passed = False, 0
-        n, p.exchanges = p.exchanges, p.exchanges + 1
-        self.fault = p.choose(n) if p.choose else p.fault
-        if self.fault:
-            p.faults += 1
+        p.exchanges += 1
+        self.fault = p.fault
 
     async def upwards(self):
         """From Lyss to the upstream; its end ends everything."""
@@ -105,8 +101,6 @@ class _Passage:
                 self.send(data)
                 await self.spoil()
                 continue
-            if f and f.kind == "delay":
-                await asyncio.sleep(f.seconds)
             if f and f.kind == "trickle":
                 for i in range(0, len(data), f.size):
                     self.send(data[i:i + f.size])
@@ -149,8 +143,8 @@ class FaultProxy:
 
     def __init__(self, port, host="127.0.0.1", certfile=None, keyfile=None, listen_on="127.0.0.1"):
         self.target, self.tls, self.host = (host, port), (certfile, keyfile), listen_on
-        self.fault = self.choose = None
-        self.exchanges = self.faults = self.bytes_in = self.connections = 0
+        self.fault = None
+        self.exchanges = self.bytes_in = self.connections = 0
         self.violations = []
         self.open = set()
         self._loop = asyncio.new_event_loop()
@@ -170,12 +164,12 @@ class FaultProxy:
         finally:
             self.open.discard(task)
 
-    async def _listen(self, port=0):
+    async def _listen(self):
         ctx = None
         if self.tls[0]:
             ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             ctx.load_cert_chain(*self.tls)
-        self._server = await asyncio.start_server(self._serve, self.host, port, ssl=ctx, backlog=512)
+        self._server = await asyncio.start_server(self._serve, self.host, 0, ssl=ctx, backlog=512)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def start(self):
@@ -203,10 +197,7 @@ class FaultProxy:
         """Connections are refused from now on; those that are open stay."""
         self._loop.call_soon_threadsafe(self._server.close)
 
-    def accept_again(self):
-        self._do(self._listen(self.port))
-
-    def end_all(self, how="cut"):
+    def end_all(self):
         """Every connection that is open is spoilt."""
         async def go():
             for t in list(self.open):
