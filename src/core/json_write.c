@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "core/json_scan.h"
+#include "core/word.h"
 
 #define WRITE_DEPTH_MAX 64
 
@@ -81,23 +82,17 @@ void json_close_array(struct json_writer *w)
     close_container(w, false);
 }
 
-#define EACH_BYTE(c) (0x0101010101010101u * (c))
-
 /* Eight bytes that stand for themselves in a string: ASCII, printable, neither quote nor
  * backslash. */
 static inline bool plain_8(uint64_t w)
 {
-    uint64_t quote = w ^ EACH_BYTE('"'), slash = w ^ EACH_BYTE('\\');
-    return !((w | ((w - EACH_BYTE(0x20)) & ~w) | ((quote - EACH_BYTE(1)) & ~quote) |
-              ((slash - EACH_BYTE(1)) & ~slash)) &
-             EACH_BYTE(0x80));
+    return !((w & WORD_TOP_BITS) | word_below(w, 0x20) | word_has(w, '"') | word_has(w, '\\'));
 }
 
 /* A string of 8 to 64 bytes may be looked at in words; a shorter one in its halves, which overlap.
  */
 static bool is_short_and_plain(struct str s)
 {
-    uint64_t w;
     uint32_t first, last;
     if (s.n < 4 || s.n > 64)
         return false;
@@ -106,13 +101,10 @@ static bool is_short_and_plain(struct str s)
         memcpy(&last, s.p + s.n - 4, 4);
         return plain_8((uint64_t)last << 32 | first);
     }
-    for (size_t i = 0; i + 8 < s.n; i += 8) {
-        memcpy(&w, s.p + i, 8);
-        if (!plain_8(w))
+    for (size_t i = 0; i + 8 < s.n; i += 8)
+        if (!plain_8(word_at(s.p + i)))
             return false;
-    }
-    memcpy(&w, s.p + s.n - 8, 8);
-    return plain_8(w);
+    return plain_8(word_at(s.p + s.n - 8));
 }
 
 /* Names, and most values, are short and nothing in them is to be escaped. */

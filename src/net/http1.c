@@ -1,6 +1,8 @@
 /* http1: the strict parser of request and response heads. */
 #include "net/http1.h"
 
+#include "core/word.h"
+
 /* Character classes of RFC 9110, 5.6.2 and 5.5. */
 enum { TOKEN = 1, VALUE = 2, TARGET = 4 };
 static const uint8_t classes[256] = {
@@ -127,18 +129,14 @@ static bool all_in(struct str s, uint8_t cls)
     return (all & cls) != 0;
 }
 
-#define EACH_BYTE(c) (0x0101010101010101u * (c))
-
 /* The class VALUE is all but control characters, and TAB: eight bytes at a time for what has none
  * of them. */
 static bool is_value(struct str s)
 {
     size_t i = 0;
     for (; i + 8 <= s.n; i += 8) {
-        uint64_t w, del;
-        memcpy(&w, s.p + i, 8);
-        del = w ^ EACH_BYTE(0x7f);
-        if ((((w - EACH_BYTE(0x20)) & ~w) | ((del - EACH_BYTE(1)) & ~del)) & EACH_BYTE(0x80))
+        uint64_t w = word_at(s.p + i);
+        if (word_below(w, 0x20) | word_has(w, 0x7f))
             break;
     }
     return i == s.n || all_in(str_from(s, i), VALUE);
