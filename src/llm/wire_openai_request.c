@@ -297,14 +297,7 @@ static void cut(struct draft *t, enum openai_field f)
 
 static struct str join(struct arena *a, struct str x, struct str y)
 {
-    if (!x.n)
-        return y;
-    char *p = arena_alloc(a, x.n + y.n);
-    if (!p)
-        return STR_NULL;
-    memcpy(p, x.p, x.n);
-    memcpy(p + x.n, y.p, y.n);
-    return str_make(p, x.n + y.n);
+    return x.n ? arena_join(a, (struct str[]){x, y}, 2) : y;
 }
 
 static void insert(struct draft *t, struct str member)

@@ -258,17 +258,6 @@ static struct str fenced(struct ctx *c, uint32_t code, uint32_t result)
                         STR_FMT(s));
 }
 
-/* A long text stays as it is escaped. */
-static enum err read_long(struct ctx *c, uint32_t at, uint32_t text, struct part **list)
-{
-    struct part *p = neutral_part(c->a, PART_TEXT, list);
-    if (!p)
-        return ERR_NOMEM;
-    p->escaped = json_raw(c->d, text);
-    sign(c, p, at);
-    return ERR_OK;
-}
-
 static enum err read_part(struct ctx *c, uint32_t at, struct part **list)
 {
     const struct json_doc *d = c->d;
@@ -298,21 +287,21 @@ static enum err read_part(struct ctx *c, uint32_t at, struct part **list)
         struct part *p = neutral_part(c->a, PART_TOOL_RESULT, list);
         return p ? read_response(c, response, p) : ERR_NOMEM;
     }
-    if (!thought && !json_is(d, call, JSON_OBJECT) && neutral_is_long(d, said))
-        return read_long(c, at, said, list);
     struct part *p = NULL;
     if (json_is(d, call, JSON_OBJECT)) {
         p = neutral_part(c->a, PART_TOOL_USE, list);
         enum err e = p ? read_call(c, call, p) : ERR_NOMEM;
         if (e)
             return e;
-    } else if (json_string(d, said, c->a, &text) ||
+    } else if (json_is(d, said, JSON_STRING) ||
                gemini_get(d, at, "thoughtSignature") != JSON_NONE) {
-        if (!json_is(d, said, JSON_STRING))
+        if (thought) {
             text = STR_NULL;
-        p = thought ? thought_part(c, list, text) : neutral_part(c->a, PART_TEXT, list);
-        if (p && !thought)
-            p->text = text;
+            json_string(d, said, c->a, &text);
+            p = thought_part(c, list, text);
+        } else if ((p = neutral_part(c->a, PART_TEXT, list))) {
+            neutral_read_text(p, d, said, c->a);
+        }
     } else if (json_is(d, code, JSON_OBJECT) || json_is(d, result, JSON_OBJECT)) {
         p = neutral_part(c->a, PART_TEXT, list);
         if (p)
