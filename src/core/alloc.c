@@ -80,6 +80,21 @@ void mem_free(void *p)
     free(p);
 }
 
+bool mem_room(char **p, uint32_t *cap, size_t n)
+{
+    if (n <= *cap)
+        return true;
+    uint32_t more = *cap ? *cap : 256;
+    while (more < n)
+        more *= 2;
+    char *room = mem_realloc(*p, more);
+    if (!room)
+        return false;
+    *p = room;
+    *cap = more;
+    return true;
+}
+
 void *mem_must(size_t bytes)
 {
     void *p = calloc(1, bytes ? bytes : 1);

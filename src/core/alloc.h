@@ -5,6 +5,7 @@
 #ifndef LYSS_CORE_ALLOC_H
 #define LYSS_CORE_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,9 @@ void *mem_zalloc(size_t bytes) __attribute__((malloc, warn_unused_result));
 /* On failure NULL is returned and old stays valid. */
 void *mem_realloc(void *old, size_t bytes) __attribute__((warn_unused_result));
 void mem_free(void *p);
+/* Makes *p, which is of *cap bytes, one of n (2 GiB at most) at least: its room doubles, from 256
+ * on. False: there is no memory, and nothing has changed. */
+bool mem_room(char **p, uint32_t *cap, size_t n) __attribute__((warn_unused_result));
 /* For start-up and control code that cannot go on without: ends the process with a message. */
 void *mem_must(size_t bytes) __attribute__((malloc, returns_nonnull));
 char *mem_strdup(const char *z) __attribute__((malloc, returns_nonnull));

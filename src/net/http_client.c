@@ -201,16 +201,8 @@ static void start_body(struct http_upstream *u, const struct http_head *h)
 
 static bool keep_head(struct http_upstream *u, const char *p, size_t n)
 {
-    if (u->in_len + n > u->in_cap) {
-        uint32_t cap = u->in_cap ? u->in_cap : 256;
-        while (cap < u->in_len + n)
-            cap *= 2;
-        char *in = mem_realloc(u->in, cap);
-        if (!in)
-            return false;
-        u->in = in;
-        u->in_cap = cap;
-    }
+    if (!mem_room(&u->in, &u->in_cap, u->in_len + n))
+        return false;
     memcpy(u->in + u->in_len, p, n);
     u->in_len += (uint32_t)n;
     return true;

@@ -30,16 +30,8 @@ static bool keep_input(struct http_conn *c, const char *p, size_t n, size_t max)
 {
     if (n > max - c->in_len)
         return false;
-    if (c->in_len + n > c->in_cap) {
-        uint32_t cap = c->in_cap ? c->in_cap : 256;
-        while (cap < c->in_len + n)
-            cap *= 2;
-        char *in = mem_realloc(c->in, cap);
-        if (!in)
-            return false;
-        c->in = in;
-        c->in_cap = cap;
-    }
+    if (!mem_room(&c->in, &c->in_cap, c->in_len + n))
+        return false;
     memcpy(c->in + c->in_len, p, n);
     c->in_len += (uint32_t)n;
     return true;
