@@ -21,12 +21,12 @@ static struct http_upstream *of_tcp(struct tcp *t)
 static void pool_remove(struct http_upstream *u)
 {
     struct http_client *c = u->client;
-    *(u->prev ? &u->prev->next : &c->pool_head) = u->next;
-    *(u->next ? &u->next->prev : &c->pool_tail) = u->prev;
-    *(u->origin_prev ? &u->origin_prev->origin_next : &u->origin->idle) = u->origin_next;
-    if (u->origin_next)
-        u->origin_next->origin_prev = u->origin_prev;
-    u->next = u->prev = u->origin_next = u->origin_prev = NULL;
+    struct http_idle *i = &u->idle;
+    *(i->prev ? &i->prev->idle.next : &c->pool_head) = i->next;
+    *(i->next ? &i->next->idle.prev : &c->pool_tail) = i->prev;
+    *(i->origin_prev ? &i->origin_prev->idle.origin_next : &u->origin->idle) = i->origin_next;
+    if (i->origin_next)
+        i->origin_next->idle.origin_prev = i->origin_prev;
     u->origin->idle_n--;
 }
 
@@ -53,6 +53,10 @@ void http_upstream_close(struct http_upstream *u)
         return;
     if (u->state == IDLE)
         pool_remove(u);
+    else if (u->state == WAITING_HEAD)
+        mem_free(u->head.p);
+    else if (u->state <= CONNECTING)
+        http_connect_stop(u);
     http_upstream_count(u, -1);
     u->state = CLOSED;
     if (u->call)
@@ -60,9 +64,6 @@ void http_upstream_close(struct http_upstream *u)
     u->call = NULL;
     if (u->origin->warming == u)
         u->origin->warming = NULL;
-    http_connect_stop(u);
-    mem_free(u->in);
-    u->in = NULL;
     if (u->tcp_open)
         tcp_close(&u->tcp, http_upstream_closed);
     else
@@ -73,10 +74,10 @@ static void on_sweep(struct deadline *d)
 {
     struct http_client *c = (struct http_client *)((char *)d - offsetof(struct http_client, sweep));
     uint64_t now_ms = loop_now_ms(c->loop);
-    while (c->pool_tail && c->pool_tail->idle_since_ms + c->pool_idle_ms <= now_ms)
+    while (c->pool_tail && c->pool_tail->idle.since_ms + c->pool_idle_ms <= now_ms)
         http_upstream_close(c->pool_tail);
     if (c->pool_tail)
-        deadline_set(c->loop, d, c->pool_tail->idle_since_ms + c->pool_idle_ms, on_sweep);
+        deadline_set(c->loop, d, c->pool_tail->idle.since_ms + c->pool_idle_ms, on_sweep);
 }
 
 static void pool_put(struct http_upstream *u)
@@ -84,19 +85,18 @@ static void pool_put(struct http_upstream *u)
     struct http_client *c = u->client;
     struct http_origin *o = u->origin;
     u->state = IDLE;
-    u->idle_since_ms = loop_now_ms(c->loop);
-    u->next = c->pool_head;
-    *(c->pool_head ? &c->pool_head->prev : &c->pool_tail) = u;
+    u->idle = (struct http_idle){
+        .next = c->pool_head, .origin_next = o->idle, .since_ms = loop_now_ms(c->loop)};
+    *(c->pool_head ? &c->pool_head->idle.prev : &c->pool_tail) = u;
     c->pool_head = u;
-    u->origin_next = o->idle;
     if (o->idle)
-        o->idle->origin_prev = u;
+        o->idle->idle.origin_prev = u;
     o->idle = u;
     o->idle_n++;
     if (u->tcp.paused)
         tcp_resume(&u->tcp);
     if (!deadline_armed(&c->sweep))
-        deadline_set(c->loop, &c->sweep, u->idle_since_ms + c->pool_idle_ms, on_sweep);
+        deadline_set(c->loop, &c->sweep, u->idle.since_ms + c->pool_idle_ms, on_sweep);
 }
 
 /* ---- the end of a call --------------------------------------------------------- */
@@ -137,7 +137,6 @@ static void finish(struct http_upstream *u)
                 u->origin->idle_n < IDLE_MAX;
     u->call = NULL;
     call->conn = NULL;
-    u->served = true;
     if (u->tcp.paused)
         tcp_resume(&u->tcp); /* the next call is to hear its answer */
     if (keep)
@@ -194,17 +193,20 @@ static void start_body(struct http_upstream *u, const struct http_head *h)
 {
     u->framing = (uint8_t)h->framing;
     u->keep_alive = h->keep_alive;
-    u->left = h->framing == HTTP_BODY_LENGTH ? h->length : 0;
-    u->chunked = (struct http_chunked){0};
+    if (h->framing == HTTP_BODY_CHUNKED)
+        u->chunked = (struct http_chunked){0};
+    else
+        u->left = h->framing == HTTP_BODY_LENGTH ? h->length : 0;
     u->state = IN_BODY;
 }
 
 static bool keep_head(struct http_upstream *u, const char *p, size_t n)
 {
-    if (!mem_room(&u->in, &u->in_cap, u->in_len + n))
+    struct http_partial *h = &u->head;
+    if (!mem_room(&h->p, &h->cap, h->n + n))
         return false;
-    memcpy(u->in + u->in_len, p, n);
-    u->in_len += (uint32_t)n;
+    memcpy(h->p + h->n, p, n);
+    h->n += (uint32_t)n;
     return true;
 }
 
@@ -215,18 +217,18 @@ static void head_bytes(struct http_upstream *u, char *p, size_t n)
     struct http_call *call = u->call;
     struct err_info info;
     err_info_init(&info);
-    if (u->in_len) {
+    if (u->head.n) {
         if (!keep_head(u, p, n)) {
             http_upstream_fail(u, ERR_NOMEM, NULL);
             return;
         }
-        p = u->in;
-        n = u->in_len;
+        p = u->head.p;
+        n = u->head.n;
     }
     for (;;) {
-        size_t scan = u->scan;
+        size_t scan = u->head.scan;
         enum err e = http_head_find(str_make(p, n), &scan, false, &info);
-        u->scan = (uint32_t)scan;
+        u->head.scan = (uint32_t)scan;
         if (e == ERR_AGAIN)
             break;
         if (!e)
@@ -237,12 +239,10 @@ static void head_bytes(struct http_upstream *u, char *p, size_t n)
         }
         p += scan;
         n -= scan;
-        u->scan = 0;
+        u->head.scan = 0;
         if (h.status < 200)
             continue;
-        char *own = u->in; /* the spans of h must outlive a cancel from inside head() */
-        u->in = NULL;
-        u->in_len = u->in_cap = 0;
+        char *own = u->head.p; /* the spans of h must outlive a cancel from inside head() */
         start_body(u, &h);
         call->on->head(call, &h);
         if (u->call == call &&
@@ -251,9 +251,9 @@ static void head_bytes(struct http_upstream *u, char *p, size_t n)
         mem_free(own);
         return;
     }
-    if (u->in_len) { /* p is in it */
-        memmove(u->in, p, n);
-        u->in_len = (uint32_t)n;
+    if (u->head.n) { /* p is in it */
+        memmove(u->head.p, p, n);
+        u->head.n = (uint32_t)n;
     } else if (n && !keep_head(u, p, n)) {
         http_upstream_fail(u, ERR_NOMEM, NULL);
     }
@@ -321,7 +321,7 @@ static bool send_request(struct http_upstream *u)
 {
     struct http_call *call = u->call;
     u->state = WAITING_HEAD;
-    u->scan = 0;
+    u->head = (struct http_partial){0};
     memcpy(call->work, call->iov, call->iov_n * sizeof *call->iov);
     return tcp_write_lent(&u->tcp, call->work, call->iov_n);
 }

@@ -21,6 +21,7 @@
 void http_conn_fail_body(struct http_conn *c, enum err e, struct err_info *info)
 {
     c->state = SERVING;
+    c->incoming = NULL;
     c->due_ms = 0;
     c->keep_alive = false;
     c->server->service->failed(c, e, info);
@@ -56,33 +57,37 @@ static enum err too_large(const struct http_conn *c, struct err_info *info)
 /* rest[0..n) came behind the body. */
 static void body_complete(struct http_conn *c, const char *rest, size_t n)
 {
+    struct str body = str_make(c->incoming->p, (size_t)c->incoming->n);
     c->state = SERVING;
+    c->incoming = NULL;
+    c->long_body = body.n > SCRATCH_BYTES;
     c->due_ms = 0;
     c->keep_alive = c->may_keep && !c->server->closing;
     pipelined(c, rest, n);
-    c->server->service->body(c, str_make(c->body, (size_t)c->body_n));
+    c->server->service->body(c, body);
 }
 
 /* Decoded bytes of a chunked body are gathered in the arena by doubling. */
-static enum err gather(struct http_conn *c, const char *p, size_t n, struct err_info *info)
+static enum err gather(struct http_conn *c, const char *bytes, size_t n, struct err_info *info)
 {
-    if (n > c->server->limits.body_max_bytes - c->body_n)
+    struct http_incoming *b = c->incoming;
+    if (n > c->server->limits.body_max_bytes - b->n)
         return too_large(c, info);
-    if (c->body_n + n > c->body_cap) {
-        uint64_t cap = c->body_cap ? c->body_cap * 2 : 4096;
-        while (cap < c->body_n + n)
+    if (b->n + n > b->cap) {
+        uint64_t cap = b->cap ? b->cap * 2 : 4096;
+        while (cap < b->n + n)
             cap *= 2;
-        char *body = arena_alloc(c->arena, (size_t)cap);
-        if (!body)
+        char *p = arena_alloc(b->arena, (size_t)cap);
+        if (!p)
             return ERR_NOMEM;
-        if (c->body_n)
-            memcpy(body, c->body, (size_t)c->body_n);
-        c->body = body;
-        c->body_cap = cap;
+        if (b->n)
+            memcpy(p, b->p, (size_t)b->n);
+        b->p = p;
+        b->cap = cap;
     }
     if (n)
-        memcpy(c->body + c->body_n, p, n);
-    c->body_n += n;
+        memcpy(b->p + b->n, bytes, n);
+    b->n += n;
     return ERR_OK;
 }
 
@@ -90,18 +95,19 @@ static enum err gather(struct http_conn *c, const char *p, size_t n, struct err_
 static void body_bytes(struct http_conn *c, char *p, size_t n)
 {
     if (c->framing == HTTP_BODY_LENGTH) {
-        size_t k = n < c->body_cap - c->body_n ? n : (size_t)(c->body_cap - c->body_n);
+        struct http_incoming *b = c->incoming;
+        size_t k = n < b->cap - b->n ? n : (size_t)(b->cap - b->n);
         if (k)
-            memcpy(c->body + c->body_n, p, k);
-        c->body_n += k;
-        if (c->body_n == c->body_cap)
+            memcpy(b->p + b->n, p, k);
+        b->n += k;
+        if (b->n == b->cap)
             body_complete(c, p + k, n - k);
         return;
     }
     struct err_info info;
     err_info_init(&info);
     size_t data = n, used;
-    enum err e = http_chunked_decode(&c->chunked, p, &data, &used, &info);
+    enum err e = http_chunked_decode(&c->incoming->chunked, p, &data, &used, &info);
     if (e == ERR_OK || e == ERR_AGAIN) {
         enum err g = gather(c, p, data, &info);
         if (g) {
@@ -120,7 +126,9 @@ static void body_bytes(struct http_conn *c, char *p, size_t n)
 
 void http_accept(struct http_conn *c, struct arena *arena)
 {
-    c->arena = arena;
+    c->incoming = arena_zalloc(arena, sizeof *c->incoming);
+    if (c->incoming)
+        c->incoming->arena = arena;
 }
 
 /* ---- heads --------------------------------------------------------------------------- */
@@ -145,14 +153,19 @@ static void after_head(struct http_conn *c, uint64_t length, char *rest, size_t 
         }
         return;
     }
+    struct http_incoming *b = c->incoming;
+    if (!b) {
+        http_conn_fail_body(c, ERR_NOMEM, &info);
+        return;
+    }
     if (c->framing == HTTP_BODY_LENGTH) {
         if (length > c->server->limits.body_max_bytes) {
             http_conn_fail_body(c, too_large(c, &info), &info);
             return;
         }
-        c->body = arena_alloc(c->arena, (size_t)length);
-        c->body_cap = length;
-        if (!c->body) {
+        b->p = arena_alloc(b->arena, (size_t)length);
+        b->cap = length;
+        if (!b->p) {
             http_conn_fail_body(c, ERR_NOMEM, &info);
             return;
         }
@@ -170,7 +183,7 @@ static void after_head(struct http_conn *c, uint64_t length, char *rest, size_t 
         if (!http_conn_write(c, &v, 1))
             return;
     }
-    c->body_mark = c->body_n;
+    b->mark = b->n;
     http_conn_set_due(c, c->server->limits.body_stall_ms);
 }
 
@@ -199,17 +212,12 @@ static void serve(struct http_conn *c, char *text, size_t n, size_t head_n)
     c->framing = (uint8_t)h.framing;
     c->expects_continue = h.expect_continue;
     c->discarding = false;
-    c->arena = NULL;
-    c->body = NULL;
-    c->body_n = c->body_cap = 0;
-    c->chunked = (struct http_chunked){0};
+    c->incoming = NULL;
     c->state = BODY;
     c->due_ms = 0;
     uint64_t length = h.length;
     c->server->service->head(c, &h);
-    if (c->state == BODY) {
-        assert(c->arena);
-    } else if (h.framing == HTTP_BODY_LENGTH && rest_n >= length) {
+    if (c->state != BODY && h.framing == HTTP_BODY_LENGTH && rest_n >= length) {
         rest += length; /* answered without it */
         rest_n -= (size_t)length;
     }
@@ -262,12 +270,12 @@ static void head_bytes(struct http_conn *c, char *text, size_t n)
 static bool take_bytes(struct http_conn *c)
 {
     char *to = scratch_read();
-    size_t first = c->body_cap > SCRATCH_BYTES ? FIRST_READ_LONG : FIRST_READ;
+    size_t first = c->long_body ? FIRST_READ_LONG : FIRST_READ;
     size_t cap = c->state == HEAD ? first : SCRATCH_BYTES, n;
     bool direct = c->state == BODY && c->framing == HTTP_BODY_LENGTH;
     if (direct) {
-        to = c->body + c->body_n;
-        cap = (size_t)(c->body_cap - c->body_n);
+        to = c->incoming->p + c->incoming->n;
+        cap = (size_t)(c->incoming->cap - c->incoming->n);
     }
     switch (tcp_read(&c->tcp, to, cap, &n)) {
     case TCP_OK:
@@ -279,8 +287,8 @@ static bool take_bytes(struct http_conn *c)
         return false;
     }
     if (direct) {
-        c->body_n += n;
-        if (c->body_n == c->body_cap)
+        c->incoming->n += n;
+        if (c->incoming->n == c->incoming->cap)
             body_complete(c, NULL, 0);
     } else if (c->state == HEAD) {
         head_bytes(c, to, n);

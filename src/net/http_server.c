@@ -22,7 +22,7 @@ static void on_deadline(struct deadline *d);
 
 static uint64_t stall_due_ms(const struct http_conn *c)
 {
-    return c->tcp.moved_ms + c->server->limits.write_stall_ms;
+    return tcp_moved_ms(&c->tcp) + c->server->limits.write_stall_ms;
 }
 
 /* Sees to it that on_deadline runs when the next of the two is due: the state's own, and that of
@@ -74,7 +74,7 @@ static bool count_unsent(struct http_conn *c)
         return true;
     n -= HTTP_UNSENT_FREE;
     atomic_fetch_add_explicit(s->unsent_bytes, n - c->unsent_bytes, memory_order_relaxed);
-    c->unsent_bytes = n;
+    c->unsent_bytes = (uint32_t)n;
     return !s->full || !s->full(s);
 }
 
@@ -172,8 +172,7 @@ void http_conn_look_again(struct http_conn *c)
 void http_conn_request_done(struct http_conn *c)
 {
     c->user = NULL;
-    c->arena = NULL;
-    c->body = NULL;
+    c->incoming = NULL;
     if (!c->keep_alive || c->discarding) {
         http_conn_close_when_sent(c);
         return;
@@ -206,7 +205,7 @@ static void on_due(struct http_conn *c)
         c->server->service->malformed(c, ERR_REQUEST_TIMEOUT, &info);
         return;
     case BODY:
-        if ((c->body_n - c->body_mark) * 1000 <
+        if ((c->incoming->n - c->incoming->mark) * 1000 <
             (uint64_t)lim->body_min_bytes_per_s * lim->body_stall_ms) {
             (void)!err_set(&info, ERR_REQUEST_TIMEOUT,
                            "the body came slower than %u bytes a second for %u ms",
@@ -214,7 +213,7 @@ static void on_due(struct http_conn *c)
             http_conn_fail_body(c, ERR_REQUEST_TIMEOUT, &info);
             return;
         }
-        c->body_mark = c->body_n;
+        c->incoming->mark = c->incoming->n;
         http_conn_set_due(c, lim->body_stall_ms);
         return;
     case LINGER:

@@ -63,6 +63,14 @@ struct http_server {
     void *user;
 };
 
+/* A request's body on its way in; in the service's arena. */
+struct http_incoming {
+    struct arena *arena;
+    char *p;
+    uint64_t n, cap, mark /* n when it was last looked at */;
+    struct http_chunked chunked;
+};
+
 struct http_conn {
     /* First what each piece of a stream touches. */
     struct tcp tcp;
@@ -70,22 +78,19 @@ struct http_conn {
     bool keep_alive; /* behind a reply given now; false while a part of the body is still to come */
     bool may_keep;   /* the same once the body is here */
     bool discarding, chunked_out, expects_continue, next_pending;
+    bool long_body; /* the last one was */
+    struct addr peer;
+    uint32_t unsent_bytes; /* of it, counted at the server: most of what waited at once */
     struct http_server *server;
-    void *user;             /* the service's */
-    struct http_held *held; /* NULL: no end of a reply waits */
+    void *user;                     /* the service's */
+    struct http_held *held;         /* NULL: no end of a reply waits */
+    struct http_incoming *incoming; /* from http_accept until the body is here, or has failed */
     struct message next_turn;
     struct deadline deadline;
     uint64_t due_ms; /* of the state that it is in; 0: none */
-    uint64_t body_mark;
     struct http_conn *next, **prev;
-    struct arena *arena; /* the service's, for the body */
-    char *in;            /* partial head, or bytes pipelined behind the request */
+    char *in; /* partial head, or bytes pipelined behind the request */
     uint32_t in_len, in_cap, scan;
-    char *body;
-    uint64_t body_n, body_cap;
-    uint64_t unsent_bytes; /* of it, counted at the server: most of what waited at once */
-    struct http_chunked chunked;
-    struct addr peer;
 };
 
 /* Takes fd; on failure it is closed. */

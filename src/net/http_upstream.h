@@ -9,21 +9,32 @@ enum { RESOLVING, CONNECTING, WAITING_HEAD, IN_BODY, IDLE, CLOSED };
 
 struct http_setup;
 
+/* A head that has come in part. */
+struct http_partial {
+    char *p;
+    uint32_t n, cap, scan;
+};
+
+struct http_idle {
+    struct http_upstream *next, *prev;               /* in the client's pool */
+    struct http_upstream *origin_next, *origin_prev; /* in the origin's */
+    uint64_t since_ms;
+};
+
 struct http_upstream {
     struct tcp tcp; /* first */
-    struct http_call *call;
     uint8_t state, framing;
-    bool keep_alive, served, tcp_open, early_bytes;
-    struct http_chunked chunked;
-    uint64_t left;
+    bool keep_alive, tcp_open;
+    struct http_call *call;
     struct http_client *client;
     struct http_origin *origin;
-    struct http_upstream *next, *prev;               /* in the client's pool, while idle */
-    struct http_upstream *origin_next, *origin_prev; /* in the origin's, while idle */
-    struct http_setup *setup;                        /* while resolving and connecting */
-    char *in;                                        /* a partial head */
-    uint32_t in_len, in_cap, scan;
-    uint64_t idle_since_ms;
+    union {                          /* by state; each is set when its state begins */
+        struct http_setup *setup;    /* RESOLVING, CONNECTING */
+        struct http_partial head;    /* WAITING_HEAD */
+        struct http_chunked chunked; /* IN_BODY, */
+        uint64_t left;               /* by its framing */
+        struct http_idle idle;       /* IDLE */
+    };
 };
 
 /* ---- http_client.c ---- */
@@ -38,7 +49,7 @@ void http_upstream_count(struct http_upstream *u, int by);
 
 /* ---- http_connect.c ---- */
 void http_connect_done(struct tcp *t, enum err e);
-/* Forgets what the making of u needed, at any point of it. */
+/* Forgets what the making of u needed, at any point of it; another state is to begin. */
 void http_connect_stop(struct http_upstream *u);
 
 #endif

@@ -14,7 +14,7 @@
 #define SLOTS   1024
 
 struct loop {
-    uv_loop_t uv;
+    uv_loop_t uv; /* first */
     uv_async_t async;
     uv_timer_t tick;
     uv_prepare_t prepare;
@@ -286,11 +286,9 @@ void io_want(struct io *io, int events)
 enum err io_open(struct io *io, struct loop *l, int fd, int events,
                  void (*on_ready)(struct io *, int))
 {
-    io->loop = l;
     io->fd = fd;
     io->events = 0;
     io->on_ready = on_ready;
-    io->on_closed = NULL;
     if (uv_poll_init(&l->uv, handle(io), fd))
         return ERR_IO;
     io->open = 1;
@@ -311,6 +309,11 @@ void io_close(struct io *io, void (*on_closed)(struct io *))
     io->open = 0;
     io->on_closed = on_closed;
     uv_close((uv_handle_t *)handle(io), on_handle_closed);
+}
+
+struct loop *io_loop(const struct io *io)
+{
+    return (struct loop *)((const uv_poll_t *)(const void *)io->handle_)->loop;
 }
 
 /* ---- life ------------------------------------------------------------------ */

@@ -32,9 +32,10 @@ enum { IO_READ = 1, IO_WRITE = 2 };
 
 /* Embedded in its owner; must stay in place from io_open until the io_close callback. */
 struct io {
-    struct loop *loop;
-    void (*on_ready)(struct io *io, int events);
-    void (*on_closed)(struct io *io);
+    union {
+        void (*on_ready)(struct io *io, int events); /* while it is open */
+        void (*on_closed)(struct io *io);
+    };
     int fd;
     uint8_t events;
     uint8_t open;
@@ -50,6 +51,7 @@ void io_want(struct io *io, int events);
 /* Stops at once; on_closed (may be NULL) runs later on the loop, then the memory may go.
  * The caller closes the descriptor right after this call. */
 void io_close(struct io *io, void (*on_closed)(struct io *));
+struct loop *io_loop(const struct io *io);
 
 /* ---- deadlines: a coarse wheel, 20 ms a slot ------------------------- */
 struct deadline {

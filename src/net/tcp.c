@@ -32,7 +32,7 @@ struct tcp_step {
 static void drop_step(struct tcp *t)
 {
     if (t->step)
-        costly_drop(t->io.loop, &t->step->costly);
+        costly_drop(io_loop(&t->io), &t->step->costly);
     mem_free(t->step);
     t->step = NULL;
 }
@@ -55,12 +55,77 @@ static void rearm(struct tcp *t)
     io_want(&t->io, events);
 }
 
+/* ---- the queue ------------------------------------------------------------ */
+
+/* Made when the socket refuses something, gone once it is empty: most connections never have one.
+ */
+struct tcp_queue {
+    uint64_t moved_ms;
+    struct iovec *lent; /* goes out behind our own */
+    uint32_t lent_n;
+    uint32_t off, len, cap; /* own[off..len) waits */
+    char own[];
+};
+
+static uint32_t own_waits(const struct tcp *t)
+{
+    return t->queue ? t->queue->len - t->queue->off : 0;
+}
+
+static bool lent_waits(const struct tcp *t)
+{
+    return t->queue && t->queue->lent_n;
+}
+
 size_t tcp_queued(const struct tcp *t)
 {
-    size_t n = t->out_len - t->out_off;
-    for (uint32_t i = 0; i < t->pend_n; i++)
-        n += t->pend[i].iov_len;
+    const struct tcp_queue *q = t->queue;
+    if (!q)
+        return 0;
+    size_t n = q->len - q->off;
+    for (uint32_t i = 0; i < q->lent_n; i++)
+        n += q->lent[i].iov_len;
     return n;
+}
+
+uint64_t tcp_moved_ms(const struct tcp *t)
+{
+    return t->queue ? t->queue->moved_ms : 0;
+}
+
+static void drop_queue(struct tcp *t)
+{
+    mem_free(t->queue);
+    t->queue = NULL;
+}
+
+/* Room for `add` bytes of our own behind those that wait. False: there is none. */
+static bool queue_room(struct tcp *t, size_t add)
+{
+    struct tcp_queue *q = t->queue;
+    uint32_t have = own_waits(t);
+    if (add > OUT_MAX - have)
+        return false;
+    if (q && add <= q->cap - q->len)
+        return true;
+    if (q && q->off) {
+        memmove(q->own, q->own + q->off, have);
+        q->off = 0;
+        q->len = have;
+    }
+    uint32_t cap = q ? q->cap : 0;
+    if (q && have + add <= cap)
+        return true;
+    while (cap < have + add)
+        cap = cap ? cap * 2 : 1024;
+    struct tcp_queue *bigger = mem_realloc(q, sizeof *q + cap);
+    if (!bigger)
+        return false;
+    if (!q)
+        *bigger = (struct tcp_queue){.moved_ms = loop_now_ms(io_loop(&t->io))};
+    bigger->cap = cap;
+    t->queue = bigger;
+    return true;
 }
 
 /* ---- writing -------------------------------------------------------------- */
@@ -127,37 +192,22 @@ static bool keep_copy(struct tcp *t, const struct iovec *iov, unsigned n)
     size_t add = 0;
     for (unsigned i = 0; i < n; i++)
         add += iov[i].iov_len;
-    uint32_t have = t->out_len - t->out_off;
-    if (add > OUT_MAX - have)
+    if (!add)
+        return true;
+    if (!queue_room(t, add))
         return false;
-    if (t->out_len + add > t->out_cap) {
-        if (t->out_off) {
-            memmove(t->out, t->out + t->out_off, have);
-            t->out_off = 0;
-            t->out_len = have;
-        }
-        uint32_t cap = t->out_cap ? t->out_cap : 1024;
-        while (cap < have + add)
-            cap *= 2;
-        if (cap != t->out_cap) {
-            char *p = mem_realloc(t->out, cap);
-            if (!p)
-                return false;
-            t->out = p;
-            t->out_cap = cap;
-        }
-    }
+    struct tcp_queue *q = t->queue;
     for (unsigned i = 0; i < n; i++) {
         if (iov[i].iov_len)
-            memcpy(t->out + t->out_len, iov[i].iov_base, iov[i].iov_len);
-        t->out_len += (uint32_t)iov[i].iov_len;
+            memcpy(q->own + q->len, iov[i].iov_base, iov[i].iov_len);
+        q->len += (uint32_t)iov[i].iov_len;
     }
     return true;
 }
 
 bool tcp_write(struct tcp *t, const struct iovec *iov, unsigned n)
 {
-    assert(!t->pend_n && n <= IOV_BATCH);
+    assert(!lent_waits(t) && n <= IOV_BATCH);
     if (t->failed)
         return false;
     struct iovec rest[IOV_BATCH];
@@ -183,8 +233,6 @@ bool tcp_write(struct tcp *t, const struct iovec *iov, unsigned n)
         }
     }
     if (n) {
-        if (!tcp_queued(t))
-            t->moved_ms = loop_now_ms(t->io.loop);
         if (!keep_copy(t, at, n)) {
             t->failed = 1;
             return false;
@@ -194,67 +242,65 @@ bool tcp_write(struct tcp *t, const struct iovec *iov, unsigned n)
     return true;
 }
 
-bool tcp_write_lent(struct tcp *t, struct iovec *iov, unsigned n)
+/* Writes what the socket takes. False: the peer is gone. */
+static bool send_lent(struct tcp *t, struct iovec **iov, unsigned *n)
 {
-    assert(!t->pend_n);
-    if (t->failed)
-        return false;
-    t->pend = iov;
-    t->pend_n = n;
-    if (t->out_len > t->out_off || t->handshaking || t->connecting)
-        return true; /* goes out behind what waits already */
-    t->moved_ms = loop_now_ms(t->io.loop);
-    while (t->pend_n) {
-        unsigned k_n = t->pend_n < IOV_BATCH ? t->pend_n : IOV_BATCH;
-        ssize_t k = send_some(t, t->pend, k_n);
-        if (k < 0) {
-            t->failed = 1;
-            t->pend_n = 0;
+    while (*n) {
+        unsigned batch = *n < IOV_BATCH ? *n : IOV_BATCH;
+        ssize_t k = send_some(t, *iov, batch);
+        if (k < 0)
             return false;
-        }
-        unsigned gone = skip(t->pend, k_n, (size_t)k);
-        t->pend += gone;
-        t->pend_n -= gone;
-        if (k == 0 || (!t->tls && gone < k_n))
+        if (k && t->queue)
+            t->queue->moved_ms = loop_now_ms(io_loop(&t->io));
+        unsigned gone = skip(*iov, batch, (size_t)k);
+        *iov += gone;
+        *n -= gone;
+        if (k == 0 || (!t->tls && gone < batch))
             break;
     }
-    if (t->pend_n)
-        rearm(t);
     return true;
 }
 
-/* Sends from the queues; false when the peer is gone. */
+bool tcp_write_lent(struct tcp *t, struct iovec *iov, unsigned n)
+{
+    assert(!lent_waits(t));
+    if (t->failed)
+        return false;
+    if (!own_waits(t) && !t->handshaking && !t->connecting && !send_lent(t, &iov, &n)) {
+        t->failed = 1;
+        return false;
+    }
+    if (!n)
+        return true;
+    if (!queue_room(t, 0)) {
+        t->failed = 1;
+        return false;
+    }
+    t->queue->lent = iov;
+    t->queue->lent_n = n;
+    rearm(t);
+    return true;
+}
+
+/* Sends from the queue; false when the peer is gone. */
 static bool flush(struct tcp *t)
 {
-    while (t->out_len > t->out_off) {
-        struct iovec v = {t->out + t->out_off, t->out_len - t->out_off};
+    struct tcp_queue *q = t->queue;
+    while (q->len > q->off) {
+        struct iovec v = {q->own + q->off, q->len - q->off};
         ssize_t k = send_some(t, &v, 1);
         if (k < 0)
             return false;
-        t->out_off += (uint32_t)k;
+        q->off += (uint32_t)k;
         if (k)
-            t->moved_ms = loop_now_ms(t->io.loop);
-        if (k == 0 || (!t->tls && t->out_off < t->out_len))
+            q->moved_ms = loop_now_ms(io_loop(&t->io));
+        if (k == 0 || (!t->tls && q->off < q->len))
             return true;
     }
-    if (t->out) {
-        mem_free(t->out);
-        t->out = NULL;
-        t->out_off = t->out_len = t->out_cap = 0;
-    }
-    while (t->pend_n) {
-        unsigned n = t->pend_n < IOV_BATCH ? t->pend_n : IOV_BATCH;
-        ssize_t k = send_some(t, t->pend, n);
-        if (k < 0)
-            return false;
-        if (k)
-            t->moved_ms = loop_now_ms(t->io.loop);
-        unsigned gone = skip(t->pend, n, (size_t)k);
-        t->pend += gone;
-        t->pend_n -= gone;
-        if (k == 0 || (!t->tls && gone < n))
-            return true;
-    }
+    if (!send_lent(t, &q->lent, &q->lent_n))
+        return false;
+    if (!q->lent_n)
+        drop_queue(t);
     return true;
 }
 
@@ -292,7 +338,7 @@ static void step_handshake(struct tcp *t)
         return;
     }
     t->step->tcp = t;
-    if (!costly_run(t->io.loop, &t->step->costly, !t->accepted, on_step))
+    if (!costly_run(io_loop(&t->io), &t->step->costly, !t->accepted, on_step))
         end_handshake(t, ERR_OVERLOADED);
     else if (step_waits(t))
         rearm(t);
@@ -304,7 +350,7 @@ static void finish_connect(struct tcp *t)
     socklen_t n = sizeof so;
     if (getsockopt(t->io.fd, SOL_SOCKET, SO_ERROR, &so, &n) || so) {
         t->failed = 1;
-        t->sys_errno = so;
+        t->sys_errno = (uint16_t)so;
         t->connecting = 0;
         io_want(&t->io, 0);
         t->on->connected(t, so == ETIMEDOUT ? ERR_CONNECT_TIMEOUT : ERR_CONNECT);
@@ -335,8 +381,7 @@ static void on_ready(struct io *io, int events)
         bool ok = flush(t);
         if (!ok) {
             t->failed = 1;
-            t->pend_n = 0;
-            t->out_off = t->out_len;
+            drop_queue(t);
             rearm(t);
             if (!t->paused)
                 t->on->readable(t); /* tcp_read says TCP_FAILED once it has given what is left */
@@ -408,7 +453,8 @@ void tcp_hold(struct tcp *t)
 void tcp_let_go(struct tcp *t)
 {
     t->held = 0;
-    t->moved_ms = loop_now_ms(t->io.loop);
+    if (t->queue)
+        t->queue->moved_ms = loop_now_ms(io_loop(&t->io));
     rearm(t);
 }
 
@@ -505,11 +551,8 @@ void tcp_close(struct tcp *t, void (*on_closed)(struct tcp *t))
 {
     t->on_closed = on_closed;
     drop_step(t);
+    drop_queue(t);
     tls_free(&t->tls);
-    mem_free(t->out);
-    t->out = NULL;
-    t->out_off = t->out_len = t->out_cap = 0;
-    t->pend_n = 0;
     int fd = t->io.fd;
     io_close(&t->io, on_io_closed);
     close(fd);

@@ -24,23 +24,23 @@ struct tcp_events {
     void (*connected)(struct tcp *t, enum err e);
 };
 
+struct tcp_queue;
 struct tcp_step;
 
 struct tcp {
     struct io io;
-    const struct tcp_events *on;
+    union {
+        const struct tcp_events *on; /* until tcp_close */
+        void (*on_closed)(struct tcp *t);
+    };
     struct tls *tls;
-    char *out; /* refused bytes, ours: out[out_off..out_len) */
-    uint32_t out_off, out_len, out_cap, pend_n;
-    struct iovec *pend; /* refused bytes, borrowed; sent after out */
-    uint64_t moved_ms;  /* when bytes last left the queue, or began to wait in it */
-    uint8_t paused, failed, connecting, handshaking, tls_wants_write;
-    uint8_t accepted;      /* the server's side */
-    uint8_t held;          /* what is written waits */
-    uint8_t tls_holds;     /* bytes read while paused, of which the descriptor will not tell */
-    int sys_errno;         /* why it could not connect; 0: unknown */
-    struct tcp_step *step; /* the handshake's next; NULL: none under way */
-    void (*on_closed)(struct tcp *t);
+    struct tcp_queue *queue; /* what the socket has refused; NULL: nothing */
+    struct tcp_step *step;   /* the handshake's next; NULL: none under way */
+    uint16_t sys_errno;      /* why it could not connect; 0: unknown */
+    uint8_t paused : 1, failed : 1, connecting : 1, handshaking : 1, tls_wants_write : 1;
+    uint8_t accepted : 1;  /* the server's side */
+    uint8_t held : 1;      /* what is written waits */
+    uint8_t tls_holds : 1; /* bytes read while paused, of which the descriptor will not tell */
 };
 
 enum tcp_io { TCP_OK, TCP_AGAIN, TCP_EOF, TCP_FAILED };
@@ -71,6 +71,8 @@ bool tcp_write(struct tcp *t, const struct iovec *iov, unsigned n) MUST_CHECK;
 bool tcp_write_lent(struct tcp *t, struct iovec *iov, unsigned n) MUST_CHECK;
 /* Bytes not yet taken by the socket. */
 size_t tcp_queued(const struct tcp *t);
+/* Loop time when bytes last left the queue, or began to wait in it; 0: none wait. */
+uint64_t tcp_moved_ms(const struct tcp *t);
 
 /* From here on what is written waits in the queue, behind what waits there already; and goes on. */
 void tcp_hold(struct tcp *t);

@@ -64,8 +64,8 @@ static void accept_some(struct tcp_listener *s)
             if (none_left || errno == ENOMEM || errno == ENOBUFS) {
                 /* The queue waits in the kernel; looking again at once would only spin. */
                 io_want(&s->io, 0);
-                deadline_set(s->io.loop, &s->again, loop_now_ms(s->io.loop) + NO_DESCRIPTOR_WAIT_MS,
-                             on_again);
+                struct loop *l = io_loop(&s->io);
+                deadline_set(l, &s->again, loop_now_ms(l) + NO_DESCRIPTOR_WAIT_MS, on_again);
             }
             return;
         }
