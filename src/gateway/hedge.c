@@ -111,7 +111,8 @@ static struct request *second_leg(struct request *r)
     *s->plan = *r->plan;
     s->plan->neutral = NULL; /* its parts may have been joined for the first leg */
     s->plan->meaning = (struct arena){0};
-    s->plan->tape = s->plan->reply_steps = NULL;
+    s->plan->tape = NULL;
+    s->plan->parsing = (struct parsing){0};
     s->plan->doc = (struct json_doc){0};
     s->plan->recall = NULL;
     s->plan->translated = s->plan->overridden = (struct buf){0};
@@ -127,8 +128,6 @@ static struct request *second_leg(struct request *r)
     s->channel = NULL;
     s->pass = (struct gate_pass){0};
     s->deadline = (struct deadline){0};
-    s->steps = NULL;
-    s->reading = (struct costly){0};
     s->gunzip = NULL;
     s->call_live = 0;
     s->body_bytes = 0;

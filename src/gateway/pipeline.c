@@ -160,7 +160,6 @@ void request_free(struct request *r)
     if (r->body_bytes)
         atomic_fetch_sub_explicit(&w->body_bytes, r->body_bytes, memory_order_relaxed);
     channel_unref(&r->channel);
-    json_steps_free(&r->steps);
     gunzip_free(&r->gunzip);
     mem_free(r->tail);
     mem_free(r->ids);
@@ -172,6 +171,7 @@ void request_free(struct request *r)
     hedge_shed(r);
     recall_leave(r);
     if (r->plan) {
+        json_steps_free(&r->plan->parsing.steps);
         translate_release(r->plan);
         mem_free(r->plan->hold);
     } else {
@@ -370,11 +370,11 @@ static enum step phase_parse(struct request *r)
     err_info_init(&info);
     enum err e;
     bool stepped = false;
-    if (r->steps) {
+    if (p->parsing.steps) {
         struct json_doc doc;
-        e = json_step(r->steps, PARSE_STEP_BYTES, &doc, &info);
+        e = json_step(p->parsing.steps, PARSE_STEP_BYTES, &doc, &info);
         if (e == ERR_AGAIN) {
-            loop_post(r->worker->loop, &r->step);
+            pipeline_run_later(r);
             return STEP_WAIT;
         }
         if (!e)
@@ -382,7 +382,7 @@ static enum step phase_parse(struct request *r)
                                         &info);
         if (!e)
             translate_keep_tape(r, &doc);
-        json_steps_free(&r->steps);
+        json_steps_free(&p->parsing.steps);
         stepped = true;
     } else {
         e = json_parse(&p->doc, p->body.body, &info);
@@ -403,7 +403,7 @@ static enum step phase_parse(struct request *r)
     if (!stepped)
         return STEP_NEXT;
     r->at++; /* what else is long to do has a turn of its own */
-    loop_post(r->worker->loop, &r->step);
+    pipeline_run_later(r);
     return STEP_WAIT;
 }
 
@@ -489,18 +489,27 @@ void pipeline_run(struct request *r)
         r->at++;
 }
 
-/* ---- the server's calls ------------------------------------------------------------------------
- */
-
 static void on_step(struct message *m)
 {
-    struct request *r = (struct request *)((char *)m - offsetof(struct request, step));
+    struct parsing *p = (struct parsing *)((char *)m - offsetof(struct parsing, next));
+    struct request *r = p->request;
     if (r->phase == PHASE_END) { /* the caller went away while the step was on its way */
         request_free(r);
         return;
     }
     pipeline_run(r);
 }
+
+void pipeline_run_later(struct request *r)
+{
+    struct parsing *p = &r->plan->parsing;
+    p->request = r;
+    p->next.run = on_step;
+    loop_post(r->worker->loop, &p->next);
+}
+
+/* ---- the server's calls ------------------------------------------------------------------------
+ */
 
 static void on_body(struct http_conn *c, struct str body)
 {
@@ -513,8 +522,7 @@ static void on_body(struct http_conn *c, struct str body)
     }
     if (body.n > PARSE_STEP_BYTES && !r->plan->passthrough) {
         r->phase = PHASE_PARSE;
-        r->step.run = on_step;
-        if (json_steps_new(&r->steps, body)) {
+        if (json_steps_new(&r->plan->parsing.steps, body)) {
             request_refuse(r, ERR_NOMEM, NULL);
             return;
         }

@@ -439,19 +439,21 @@ static void finish_whole(struct request *r, enum err e, struct str body, const s
 
 void relay_drop_reading(struct request *r)
 {
-    costly_drop(r->worker->loop, &r->reading);
-    if (r->plan)
-        json_steps_free(&r->plan->reply_steps);
+    if (!r->plan)
+        return;
+    costly_drop(r->worker->loop, &r->plan->parsing.reading);
+    json_steps_free(&r->plan->parsing.steps);
 }
 
 static void on_reading(struct costly *c)
 {
     static __thread struct fault f;
-    struct request *r = (struct request *)((char *)c - offsetof(struct request, reading));
+    struct parsing *s = (struct parsing *)((char *)c - offsetof(struct parsing, reading));
+    struct request *r = s->request;
     struct request_plan *p = r->plan;
     struct str body = str_make(p->reply, p->reply_n);
     struct json_doc d;
-    enum err e = json_step(p->reply_steps, PARSE_STEP_BYTES, &d, NULL);
+    enum err e = json_step(s->steps, PARSE_STEP_BYTES, &d, NULL);
     if (e == ERR_AGAIN) {
         (void)!costly_run(r->worker->loop, c, true, on_reading);
         return;
@@ -481,10 +483,11 @@ void relay_whole_end(struct request *r)
         return;
     }
     if (translate_needed(r) && body.n > PARSE_STEP_BYTES) {
-        if (json_steps_new(&p->reply_steps, body))
+        p->parsing.request = r;
+        if (json_steps_new(&p->parsing.steps, body))
             attempt_error(r, ERR_NOMEM, NULL);
         else
-            (void)!costly_run(r->worker->loop, &r->reading, true, on_reading);
+            (void)!costly_run(r->worker->loop, &p->parsing.reading, true, on_reading);
         return;
     }
     e = read_reply(r, &body, &f);

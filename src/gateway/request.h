@@ -53,14 +53,23 @@ struct hedge_plan {
     uint8_t percent, cost_percent;
 };
 
+/* A long body being parsed in steps: the caller's, then the answer's. */
+struct parsing {
+    struct json_steps *steps; /* NULL: none is under way */
+    struct request *request;
+    struct message next;   /* of the caller's body */
+    struct costly reading; /* of the answer */
+};
+
 /* What only the time before the commit needs; in the arena. A second leg has a copy: what is owned
  * here, as in struct request, is to be left out in hedge.c. */
 struct request_plan {
     struct str deployment, model; /* the path's; the caller's name for it */
     struct openai_edits edits;
-    struct json_doc doc;                 /* of the body, as long as … */
-    uint64_t doc_parse;                  /* … this is json_parse_count(), or … */
-    struct json_steps *tape;             /* … of a long one, this is there */
+    struct json_doc doc;     /* of the body, as long as … */
+    uint64_t doc_parse;      /* … this is json_parse_count(), or … */
+    struct json_steps *tape; /* … of a long one, this is there */
+    struct parsing parsing;
     struct neutral_request *neutral;     /* the body's meaning, once an attempt needed it, … */
     struct arena meaning;                /* … and where it lies */
     struct recall_ask *recall;           /* what other workers were asked for it */
@@ -88,7 +97,6 @@ struct request_plan {
     struct str retry_after, retry_after_ms;
     char *reply; /* the answer's body as it comes */
     size_t reply_n, reply_cap;
-    struct json_steps *reply_steps; /* it is here, and being parsed */
     uint64_t first_attempt_ms;
     uint64_t ready_ns; /* when the caller's body, and then when the answer's last bytes were here */
     struct openai_request body;
@@ -149,9 +157,6 @@ struct request {
     struct gate_pass pass;        /* what the current attempt holds there */
     struct arena arena;
     struct deadline deadline;
-    struct message step; /* next parsing step */
-    struct json_steps *steps;
-    struct costly reading; /* the same of the answer */
     uint8_t id[16];
     uint32_t overhead_us;
     int64_t tenant_id, user_id, key_id, credential_id;
@@ -175,6 +180,8 @@ extern const struct http_service gateway_service;
 enum err request_admit(struct request *r) MUST_CHECK;
 /* Goes on with the phase that it waits in. */
 void pipeline_run(struct request *r);
+/* The same on the loop's next turn; in PHASE_PARSE only, for what is long to do. */
+void pipeline_run_later(struct request *r);
 /* Ends what the request still has and frees it. */
 void request_free(struct request *r);
 /* Frees what is kept for requests to come. */

@@ -101,9 +101,9 @@ void translate_keep_tape(struct request *r, const struct json_doc *doc)
     struct request_plan *p = r->plan;
     if (doc->cap * sizeof *doc->e > doc->text.n / 8)
         return;
-    p->tape = r->steps;
+    p->tape = p->parsing.steps;
     p->doc = *doc;
-    r->steps = NULL;
+    p->parsing.steps = NULL;
     translate_weigh(r);
 }
 

@@ -23,7 +23,7 @@ bool translate_needed(const struct request *r);
 /* Reads the caller's body into plan->neutral, once. ERR_INVALID, ERR_BAD_JSON, ERR_NOMEM;
  * ERR_BODY_TOO_LARGE: it would take too much memory. */
 enum err translate_read(struct request *r, struct err_info *info) MUST_CHECK;
-/* Keeps what r->steps have made of the body for translate_read, unless it is large against the
+/* Keeps what parsing.steps has made of the body for translate_read, unless it is large against the
  * body: they are r->plan->tape then. */
 void translate_keep_tape(struct request *r, const struct json_doc *doc);
 /* Frees what translations have made of the body. */

@@ -478,7 +478,7 @@ enum step idempotency_phase(struct request *r)
     if (x->state == IDEM_NEW) {
         enum err e = digest_step(x, r);
         if (e == ERR_AGAIN) {
-            loop_post(r->worker->loop, &r->step);
+            pipeline_run_later(r);
             return STEP_WAIT;
         }
         if (e) {
