@@ -200,86 +200,79 @@ AVX2 static const char *scan_avx2(const char *p, const char *end)
 
 #define MASK(v) ((uint32_t)_mm256_movemask_epi8(v))
 
-/* Where the state between two blocks allows to stop: p, or just before. */
-static const char *step_back(const char *from, const char *p, bool in_escape)
-{
-    return in_escape ? p - 1 : char_start(from, p);
-}
+/* What goes on from one block into the next. */
+enum {
+    IN_ESCAPE = 1, /* an escape, whose letter has been looked at: the block's lowest bit */
+    IN_PAIR = 2,   /* a character of two bytes, the first of which is past */
+    IN_WIDE = 4    /* perhaps one of more */
+};
 
-/* The few characters of a block that are not ASCII, one by one, which is less work than
- * utf8_faults. Bits of high: their bytes. Returns the bit of the first that is wrong, 0: none; a
- * character that reaches past the block is left to others: then *whole becomes false. */
-static uint32_t few_faults(const char *p, uint32_t high, bool *whole, unsigned *seen)
+/* json_is_escape, in one load. */
+static const bool is_escape[256] = {['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
+                                    ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true};
+
+/* Does a fault of UTF-8 show in the block at p? high: bits of its bytes from 0x80 on. */
+AVX2 static inline bool has_faults(__m256i v, const char *p, bool first, uint32_t high,
+                                   unsigned *into, unsigned *seen)
 {
-    while (high) {
-        unsigned at = (unsigned)__builtin_ctz(high);
-        if (at > 28) {
-            *whole = false;
-            return 0;
-        }
-        size_t n = json_utf8_len(p + at, p + 32);
-        if (!n)
-            return 1u << at;
-        if (n > 2)
-            *seen |= JSON_SEEN_WIDE;
-        high &= ~(((1u << n) - 1) << at);
+    const __m256i two = _mm256_set1_epi8((char)0xc2), wide = _mm256_set1_epi8((char)0xe0),
+                  past = _mm256_set1_epi8((char)0xc0);
+    bool is_wide = MASK(_mm256_cmpeq_epi8(_mm256_max_epu8(v, wide), v));
+    if (is_wide)
+        *seen |= JSON_SEEN_WIDE;
+    if (is_wide || *into & IN_WIDE) {
+        __m256i before = first ? _mm256_setzero_si256()
+                               : _mm256_loadu_si256((const __m256i *)(const void *)(p - 32));
+        __m256i faults = utf8_faults(v, before);
+        *into = high >> 29 ? IN_WIDE : 0;
+        return !_mm256_testz_si256(faults, faults);
     }
-    return 0;
+    /* Of two bytes at most: each lead has its tail, and each tail its lead. */
+    uint32_t leads = MASK(_mm256_cmpeq_epi8(_mm256_max_epu8(v, two), v)),
+             tails = MASK(_mm256_cmpgt_epi8(past, v));
+    uint32_t due = leads << 1 | (*into & IN_PAIR) / IN_PAIR;
+    *into = leads >> 31 ? IN_PAIR : 0;
+    return (high ^ (leads | tails)) | (tails ^ due);
 }
-
-#define FEW 6 /* bytes of a block */
 
 AVX2 static const char *skip_avx2(const char *p, const char *end, unsigned *seen)
 {
     const __m256i quote = _mm256_set1_epi8('"'), slash = _mm256_set1_epi8('\\'),
-                  blank = _mm256_set1_epi8(0x20), wide = _mm256_set1_epi8((char)0xe0);
+                  blank = _mm256_set1_epi8(0x20);
     const char *from = p;
-    __m256i before = _mm256_setzero_si256();
-    bool in_escape = false, high_before = false;
-    for (; end - p >= 32; p += 32) {
+    /* One byte more than a block is there: the last of it may be a backslash. */
+    const char *last = end - p > 32 ? end - 32 : p;
+    unsigned into = 0, came_past = 0;
+    for (; p < last; p += 32) {
         __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)p);
         __m256i ends = _mm256_or_si256(_mm256_cmpeq_epi8(v, quote), _mm256_cmpeq_epi8(v, slash));
         /* Signed: finds control characters and non-ASCII at once. */
         uint32_t odd = MASK(_mm256_or_si256(ends, _mm256_cmpgt_epi8(blank, v)));
-        if (!(odd | high_before | in_escape))
+        if (!(odd | into))
             continue;
-        uint32_t high = MASK(v), stops = odd & ~high, faults = 0;
-        bool by_char = !high_before && __builtin_popcount(high) <= FEW;
-        if (high && by_char)
-            faults = few_faults(p, high, &by_char, seen);
-        if ((high | high_before) && !by_char) {
-            if (!high_before)
-                before = _mm256_setzero_si256();
-            faults = ~MASK(_mm256_cmpeq_epi8(utf8_faults(v, before), _mm256_setzero_si256()));
-            before = v;
-            high_before = high != 0;
-            if (MASK(_mm256_cmpeq_epi8(_mm256_max_epu8(v, wide), v)))
-                *seen |= JSON_SEEN_WIDE;
-        }
-        bool entered_in_escape = in_escape;
-        if (in_escape) {
-            if (!json_is_escape(*p))
-                return p - 1;
-            stops &= ~1u;
-            in_escape = false;
+        uint32_t high = MASK(v), stops = odd & ~high & ~(into & IN_ESCAPE);
+        if (high || into > IN_ESCAPE) {
+            unsigned next = into;
+            if (has_faults(v, p, p == from, high, &next, &came_past))
+                break;
+            into = next;
+        } else {
+            into = 0;
         }
         while (stops) {
             unsigned at = (unsigned)__builtin_ctz(stops);
-            /* A fault counts up to the first stop: a cut sequence shows at the stop itself. */
-            if (faults & ((2u << at) - 1))
-                return step_back(from, p, entered_in_escape);
-            if (p[at] != '\\')
+            if (p[at] != '\\' || !is_escape[(unsigned char)p[at + 1]]) {
+                *seen |= came_past;
                 return p + at;
-            if (at < 31 && !json_is_escape(p[at + 1]))
-                return p + at;
-            *seen |= JSON_SEEN_ESCAPE;
-            in_escape = at == 31;
-            stops &= ~(3u << at);
+            }
+            came_past |= JSON_SEEN_ESCAPE;
+            stops &= ~(UINT32_C(3) << at);
+            if (at == 31)
+                into = IN_ESCAPE;
         }
-        if (faults)
-            return step_back(from, p, entered_in_escape);
     }
-    return step_back(from, p, in_escape);
+    *seen |= came_past;
+    return into & IN_ESCAPE ? p - 1 : char_start(from, p);
 }
 
 static bool has_avx2(void)
