@@ -97,11 +97,9 @@ static inline struct json_entry *push(struct parser *s, const char *at, enum jso
     return e;
 }
 
-static inline const char *skip_space(const char *p, const char *end)
+static const char *skip_space(const char *p, const char *end)
 {
-    /* Mostly there is none: one comparison says so. */
-    while (p < end && (unsigned char)*p <= ' ' &&
-           (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
         p++;
     return p;
 }
@@ -302,10 +300,12 @@ static const char *plain_value(struct parser *s, const char *p)
 /* To the next token, which is expected to be `what`; stops where stop comes first. */
 #define TO_NEXT(what)                                                                              \
     do {                                                                                           \
-        p = skip_space(p, stop);                                                                   \
-        if (unlikely(p >= stop)) {                                                                 \
-            s->expect = what;                                                                      \
-            return p;                                                                              \
+        if (unlikely(p >= stop || (unsigned char)*p <= ' ')) {                                      \
+            p = skip_space(p, stop);                                                               \
+            if (p >= stop) {                                                                       \
+                s->expect = what;                                                                  \
+                return p;                                                                          \
+            }                                                                                      \
         }                                                                                          \
     } while (0)
 
