@@ -300,7 +300,7 @@ static const char *plain_value(struct parser *s, const char *p)
 /* To the next token, which is expected to be `what`; stops where stop comes first. */
 #define TO_NEXT(what)                                                                              \
     do {                                                                                           \
-        if (unlikely(p >= stop || (unsigned char)*p <= ' ')) {                                      \
+        if (unlikely(p >= stop || (unsigned char)*p <= ' ')) {                                     \
             p = skip_space(p, stop);                                                               \
             if (p >= stop) {                                                                       \
                 s->expect = what;                                                                  \

@@ -4,6 +4,7 @@
 #include "core/json_scan.h"
 
 #include <stdint.h>
+#include <string.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -198,13 +199,20 @@ AVX2 static const char *scan_avx2(const char *p, const char *end)
     return scan_sse2(p, end);
 }
 
-#define MASK(v) ((uint32_t)_mm256_movemask_epi8(v))
+#define MASK(v)      ((uint32_t)_mm256_movemask_epi8(v))
+#define MASK_2(a, b) ((uint64_t)MASK(b) << 32 | MASK(a))
 
-/* What goes on from one block into the next. */
+/* Blocks are of 64 bytes, in two halves. What goes on from one block into the next: */
 enum {
     IN_ESCAPE = 1, /* an escape, whose letter has been looked at: the block's lowest bit */
     IN_PAIR = 2,   /* a character of two bytes, the first of which is past */
     IN_WIDE = 4    /* perhaps one of more */
+};
+
+struct skipping {
+    const char *from;
+    unsigned into, seen;
+    bool stopped;
 };
 
 /* json_is_escape, in one load. */
@@ -212,67 +220,96 @@ static const bool is_escape[256] = {['"'] = true, ['\\'] = true, ['/'] = true, [
                                     ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true};
 
 /* Does a fault of UTF-8 show in the block at p? high: bits of its bytes from 0x80 on. */
-AVX2 static inline bool has_faults(__m256i v, const char *p, bool first, uint32_t high,
+AVX2 static inline bool has_faults(const char *p, bool first, __m256i a, __m256i b, uint64_t high,
                                    unsigned *into, unsigned *seen)
 {
     const __m256i two = _mm256_set1_epi8((char)0xc2), wide = _mm256_set1_epi8((char)0xe0),
                   past = _mm256_set1_epi8((char)0xc0);
-    bool is_wide = MASK(_mm256_cmpeq_epi8(_mm256_max_epu8(v, wide), v));
+    bool is_wide = MASK(_mm256_or_si256(_mm256_cmpeq_epi8(_mm256_max_epu8(a, wide), a),
+                                        _mm256_cmpeq_epi8(_mm256_max_epu8(b, wide), b)));
     if (is_wide)
         *seen |= JSON_SEEN_WIDE;
     if (is_wide || *into & IN_WIDE) {
-        __m256i before = first ? _mm256_setzero_si256()
-                               : _mm256_loadu_si256((const __m256i *)(const void *)(p - 32));
-        __m256i faults = utf8_faults(v, before);
-        *into = high >> 29 ? IN_WIDE : 0;
+        __m256i before = _mm256_setzero_si256();
+        if (!first)
+            before = _mm256_loadu_si256((const __m256i *)(const void *)(p - 32));
+        __m256i faults = _mm256_or_si256(utf8_faults(a, before), utf8_faults(b, a));
+        *into = high >> 61 ? IN_WIDE : 0;
         return !_mm256_testz_si256(faults, faults);
     }
     /* Of two bytes at most: each lead has its tail, and each tail its lead. */
-    uint32_t leads = MASK(_mm256_cmpeq_epi8(_mm256_max_epu8(v, two), v)),
-             tails = MASK(_mm256_cmpgt_epi8(past, v));
-    uint32_t due = leads << 1 | (*into & IN_PAIR) / IN_PAIR;
-    *into = leads >> 31 ? IN_PAIR : 0;
+    uint64_t leads = MASK_2(_mm256_cmpeq_epi8(_mm256_max_epu8(a, two), a),
+                            _mm256_cmpeq_epi8(_mm256_max_epu8(b, two), b)),
+             tails = MASK_2(_mm256_cmpgt_epi8(past, a), _mm256_cmpgt_epi8(past, b));
+    uint64_t due = leads << 1 | (*into & IN_PAIR) / IN_PAIR;
+    *into = leads >> 63 ? IN_PAIR : 0;
     return (high ^ (leads | tails)) | (tails ^ due);
 }
 
-AVX2 static const char *skip_avx2(const char *p, const char *end, unsigned *seen)
+/* The blocks that begin before `last`; behind each is at least one byte more, for its last one may
+ * be a backslash. */
+AVX2 static const char *skip_blocks(struct skipping *s, const char *p, const char *last)
 {
     const __m256i quote = _mm256_set1_epi8('"'), slash = _mm256_set1_epi8('\\'),
                   blank = _mm256_set1_epi8(0x20);
-    const char *from = p;
-    /* One byte more than a block is there: the last of it may be a backslash. */
-    const char *last = end - p > 32 ? end - 32 : p;
-    unsigned into = 0, came_past = 0;
-    for (; p < last; p += 32) {
-        __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)p);
-        __m256i ends = _mm256_or_si256(_mm256_cmpeq_epi8(v, quote), _mm256_cmpeq_epi8(v, slash));
-        /* Signed: finds control characters and non-ASCII at once. */
-        uint32_t odd = MASK(_mm256_or_si256(ends, _mm256_cmpgt_epi8(blank, v)));
-        if (!(odd | into))
+    unsigned into = s->into, seen = s->seen;
+    for (; p < last; p += 64) {
+        __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)p),
+                b = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32));
+        /* Signed: blank finds control characters and non-ASCII at once. */
+        __m256i odd_a = _mm256_or_si256(
+                    _mm256_or_si256(_mm256_cmpeq_epi8(a, quote), _mm256_cmpeq_epi8(a, slash)),
+                    _mm256_cmpgt_epi8(blank, a)),
+                odd_b = _mm256_or_si256(
+                    _mm256_or_si256(_mm256_cmpeq_epi8(b, quote), _mm256_cmpeq_epi8(b, slash)),
+                    _mm256_cmpgt_epi8(blank, b));
+        if (!MASK(_mm256_or_si256(odd_a, odd_b)) && !into)
             continue;
-        uint32_t high = MASK(v), stops = odd & ~high & ~(into & IN_ESCAPE);
+        uint64_t high = MASK_2(a, b),
+                 stops = MASK_2(odd_a, odd_b) & ~high & ~(uint64_t)(into & IN_ESCAPE);
         if (high || into > IN_ESCAPE) {
-            unsigned next = into;
-            if (has_faults(v, p, p == from, high, &next, &came_past))
-                break;
-            into = next;
+            bool escaped = into & IN_ESCAPE;
+            if (has_faults(p, p == s->from, a, b, high, &into, &seen)) {
+                p = escaped ? p - 1 : char_start(s->from, p);
+                goto stopped;
+            }
         } else {
             into = 0;
         }
         while (stops) {
-            unsigned at = (unsigned)__builtin_ctz(stops);
+            unsigned at = (unsigned)__builtin_ctzll(stops);
             if (p[at] != '\\' || !is_escape[(unsigned char)p[at + 1]]) {
-                *seen |= came_past;
-                return p + at;
+                p += at;
+                goto stopped;
             }
-            came_past |= JSON_SEEN_ESCAPE;
-            stops &= ~(UINT32_C(3) << at);
-            if (at == 31)
+            seen |= JSON_SEEN_ESCAPE;
+            stops &= ~(UINT64_C(3) << at);
+            if (at == 63)
                 into = IN_ESCAPE;
         }
     }
-    *seen |= came_past;
-    return into & IN_ESCAPE ? p - 1 : char_start(from, p);
+    s->into = into;
+    s->seen = seen;
+    return p;
+stopped:
+    s->seen = seen;
+    s->stopped = true;
+    return p;
+}
+
+AVX2 static const char *skip_avx2(const char *p, const char *end, unsigned *seen)
+{
+    struct skipping s = {.from = p};
+    p = skip_blocks(&s, p, end - p > 64 ? end - 64 : p);
+    if (!s.stopped) { /* the rest, at most a block: copied, so that something stops it */
+        char copy[32 + 128 + 1] = {0}, *rest = copy + 32;
+        size_t left = (size_t)(end - p), before = p == s.from ? 0 : 32;
+        memcpy(rest - before, p - before, before + left);
+        s.from = rest - before;
+        p += skip_blocks(&s, rest, rest + 128) - rest;
+    }
+    *seen |= s.seen;
+    return p;
 }
 
 static bool has_avx2(void)
