@@ -81,19 +81,20 @@ void arena_release(struct arena *a)
     arena_init(a, a->max_bytes);
 }
 
+static bool has_room(const struct arena *a, size_t bytes)
+{
+    return bytes <= a->max_bytes && a->used_bytes <= a->max_bytes - bytes;
+}
+
 /* A block with room for exactly so many bytes. */
 static struct arena_block *block_new(struct arena *a, size_t bytes)
 {
-    if (bytes > a->max_bytes || a->used_bytes > a->max_bytes - bytes) {
+    if (!has_room(a, bytes)) {
         a->failed = a->full = true;
         return NULL;
     }
-    struct arena_block *b = mem_alloc(sizeof *b + bytes);
-    if (!b) {
-        a->failed = true;
-        return NULL;
-    }
-    b->bytes = bytes;
+    struct arena_block *b = arena_block_new(bytes);
+    a->failed = !b;
     return b;
 }
 
@@ -122,6 +123,39 @@ static void *take(struct arena *a, struct arena_block *b)
     a->head = b;
     a->used_bytes += b->bytes;
     return b + 1;
+}
+
+struct arena_block *arena_block_new(size_t bytes)
+{
+    struct arena_block *b = mem_alloc(sizeof *b + bytes);
+    if (b)
+        b->bytes = bytes;
+    return b;
+}
+
+char *arena_block_bytes(struct arena_block *b)
+{
+    return (char *)(b + 1);
+}
+
+size_t arena_block_size(const struct arena_block *b)
+{
+    return b->bytes;
+}
+
+void arena_block_free(struct arena_block **b)
+{
+    mem_free(*b);
+    *b = NULL;
+}
+
+bool arena_adopt(struct arena *a, struct arena_block **b)
+{
+    if (a->failed || !has_room(a, (*b)->bytes))
+        return false;
+    take(a, *b);
+    *b = NULL;
+    return true;
 }
 
 void *arena_alloc(struct arena *a, size_t bytes)

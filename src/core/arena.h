@@ -36,6 +36,17 @@ struct str arena_join(struct arena *a, const struct str *pieces, unsigned n);
 /* printf into the arena; of long strings it is slow. */
 struct str arena_printf(struct arena *a, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* A block that is filled before it is known whose it will be: an arena adopts it, or it is freed
+ * (NULL: nothing). NULL: no memory. */
+struct arena_block *arena_block_new(size_t bytes) __attribute__((warn_unused_result));
+char *arena_block_bytes(struct arena_block *b);
+size_t arena_block_size(const struct arena_block *b);
+void arena_block_free(struct arena_block **b);
+/* Then *b is NULL, and its bytes live as long as the arena's. False: it has no room for so many;
+ * the block stays the caller's. */
+bool arena_adopt(struct arena *a, struct arena_block **b) __attribute__((warn_unused_result));
+
 static inline bool arena_failed(const struct arena *a)
 {
     return a->failed;

@@ -10,10 +10,13 @@
 #define PIPELINE_MAX 16384
 #define READS_A_TURN 16
 /* Of a message that begins: what follows of a longer body is read to where it belongs, and need not
- * be copied there. A request up to this long takes one read; behind a long one less is read at
- * first, for the next is most likely long as well. */
-#define FIRST_READ      16384
-#define FIRST_READ_LONG 4096
+ * be copied there. A request up to this long takes one read. */
+#define FIRST_READ 16384
+/* Behind a request with a body of these lengths comes most likely another: read into a block that
+ * can hold it, it takes one read and no copy. */
+#define LONG_MIN  32768u
+#define LONG_MAX  1048576u
+#define LONG_HEAD 4096u /* room for its head */
 
 /* ---- bodies ------------------------------------------------------------------------ */
 
@@ -60,7 +63,7 @@ static void body_complete(struct http_conn *c, const char *rest, size_t n)
     struct str body = str_make(c->incoming->p, (size_t)c->incoming->n);
     c->state = SERVING;
     c->incoming = NULL;
-    c->long_body = body.n > SCRATCH_BYTES;
+    c->long_body = body.n >= LONG_MIN && body.n <= LONG_MAX ? (uint32_t)body.n : 0;
     c->due_ms = 0;
     c->keep_alive = c->may_keep && !c->server->closing;
     pipelined(c, rest, n);
@@ -139,8 +142,26 @@ static COLD void refuse(struct http_conn *c, enum err e, struct err_info *info)
     c->server->service->malformed(c, e, info);
 }
 
-/* The service has seen the head: rest[0..n) is what followed it. */
-static void after_head(struct http_conn *c, uint64_t length, char *rest, size_t n)
+/* The body that begins at rest[0..n) can stay in the block that it was read into: it fits, and
+ * wastes little of it. */
+static bool stays_in(struct http_conn *c, struct arena_block **block, uint64_t length, char *rest,
+                     size_t n)
+{
+    struct http_incoming *b = c->incoming;
+    if (!*block)
+        return false;
+    size_t size = arena_block_size(*block), used = (size_t)(rest - arena_block_bytes(*block));
+    if (length < size / 2 || length > size - used || !arena_adopt(b->arena, block))
+        return false;
+    b->p = rest;
+    b->cap = length;
+    b->n = n < length ? n : length;
+    return true;
+}
+
+/* The service has seen the head: rest[0..n) is what followed it, perhaps in a block. */
+static void after_head(struct http_conn *c, uint64_t length, char *rest, size_t n,
+                       struct arena_block **block)
 {
     struct err_info info;
     err_info_init(&info);
@@ -163,12 +184,17 @@ static void after_head(struct http_conn *c, uint64_t length, char *rest, size_t 
             http_conn_fail_body(c, too_large(c, &info), &info);
             return;
         }
-        b->p = arena_alloc(b->arena, (size_t)length);
-        b->cap = length;
-        if (!b->p) {
+        if (stays_in(c, block, length, rest, n)) {
+            if (b->n == length) {
+                body_complete(c, rest + length, n - (size_t)length);
+                return;
+            }
+            n = 0;
+        } else if (!(b->p = arena_alloc(b->arena, (size_t)length))) {
             http_conn_fail_body(c, ERR_NOMEM, &info);
             return;
         }
+        b->cap = length;
     } else if (c->framing == HTTP_BODY_NONE) {
         body_complete(c, rest, n);
         return;
@@ -194,7 +220,8 @@ static bool body_is_here(const struct http_head *h, size_t n)
     return h->framing == HTTP_BODY_NONE || (h->framing == HTTP_BODY_LENGTH && n >= h->length);
 }
 
-static void serve(struct http_conn *c, char *text, size_t n, size_t head_n)
+static void serve(struct http_conn *c, char *text, size_t n, size_t head_n,
+                  struct arena_block **block)
 {
     static __thread struct http_head h;
     struct err_info info;
@@ -221,11 +248,12 @@ static void serve(struct http_conn *c, char *text, size_t n, size_t head_n)
         rest += length; /* answered without it */
         rest_n -= (size_t)length;
     }
-    after_head(c, length, rest, rest_n);
+    after_head(c, length, rest, rest_n, block);
 }
 
-/* New bytes while a head is awaited; text may be changed. */
-static void head_bytes(struct http_conn *c, char *text, size_t n)
+/* New bytes while a head is awaited; text may be changed, and lies in the block, if there is one.
+ */
+static void head_bytes(struct http_conn *c, char *text, size_t n, struct arena_block **block)
 {
     struct err_info info;
     err_info_init(&info);
@@ -261,45 +289,78 @@ static void head_bytes(struct http_conn *c, char *text, size_t n)
     if (kept)
         c->in_len = c->in_cap = 0;
     c->scan = 0;
-    serve(c, text, n, scan);
+    serve(c, text, n, scan, block);
     mem_free(own);
 }
 
 /* ---- reading -------------------------------------------------------------------------- */
 
-static bool take_bytes(struct http_conn *c)
+/* One read. False: there was nothing, or c is gone. */
+static bool read_some(struct http_conn *c, char *to, size_t cap, size_t *n)
+{
+    enum tcp_io r = tcp_read(&c->tcp, to, cap, n);
+    if (r != TCP_OK && r != TCP_AGAIN)
+        http_conn_gone(c);
+    return r == TCP_OK;
+}
+
+/* These take what one read gives. False: nothing. *full: all that there was room for. */
+static bool take_first_bytes(struct http_conn *c, bool *full)
+{
+    struct arena_block *block = NULL;
+    char *to = scratch_read();
+    size_t cap = FIRST_READ, n;
+    if (c->long_body && !c->in_len && (block = arena_block_new(LONG_HEAD + c->long_body))) {
+        to = arena_block_bytes(block);
+        cap = arena_block_size(block);
+    }
+    bool got = read_some(c, to, cap, &n);
+    if (got)
+        head_bytes(c, to, n, &block);
+    arena_block_free(&block);
+    *full = n == cap;
+    return got;
+}
+
+static bool take_body_bytes(struct http_conn *c, bool *full)
 {
     char *to = scratch_read();
-    size_t first = c->long_body ? FIRST_READ_LONG : FIRST_READ;
-    size_t cap = c->state == HEAD ? first : SCRATCH_BYTES, n;
-    bool direct = c->state == BODY && c->framing == HTTP_BODY_LENGTH;
-    if (direct) {
-        to = c->incoming->p + c->incoming->n;
-        cap = (size_t)(c->incoming->cap - c->incoming->n);
-    }
-    switch (tcp_read(&c->tcp, to, cap, &n)) {
-    case TCP_OK:
-        break;
-    case TCP_AGAIN:
-        return false;
-    default:
-        http_conn_gone(c);
-        return false;
-    }
-    if (direct) {
-        c->incoming->n += n;
-        if (c->incoming->n == c->incoming->cap)
-            body_complete(c, NULL, 0);
-    } else if (c->state == HEAD) {
-        head_bytes(c, to, n);
-    } else if (c->state == BODY) {
+    size_t n;
+    if (c->framing != HTTP_BODY_LENGTH) {
+        if (!read_some(c, to, SCRATCH_BYTES, &n))
+            return false;
         body_bytes(c, to, n);
-    } else if (c->state == SERVING || c->state == STREAMING) {
-        pipelined(c, to, n);
+        *full = n == SCRATCH_BYTES;
+        return true;
     }
-    if (c->state == BODY && !direct && n == cap)
-        return true; /* the rest is most likely here already */
-    return c->state != CLOSED && tcp_has_more(&c->tcp);
+    struct http_incoming *b = c->incoming;
+    if (!read_some(c, b->p + b->n, (size_t)(b->cap - b->n), &n))
+        return false;
+    b->n += n;
+    if (b->n == b->cap)
+        body_complete(c, NULL, 0);
+    return true;
+}
+
+static bool take_bytes_behind(struct http_conn *c)
+{
+    char *to = scratch_read();
+    size_t n;
+    if (!read_some(c, to, SCRATCH_BYTES, &n))
+        return false;
+    if (c->state == SERVING || c->state == STREAMING)
+        pipelined(c, to, n);
+    return true;
+}
+
+/* True: more is here, or most likely. */
+static bool take_bytes(struct http_conn *c)
+{
+    bool full = false;
+    bool got = c->state == HEAD   ? take_first_bytes(c, &full)
+               : c->state == BODY ? take_body_bytes(c, &full)
+                                  : take_bytes_behind(c);
+    return got && ((full && c->state == BODY) || (c->state != CLOSED && tcp_has_more(&c->tcp)));
 }
 
 /* What TLS holds is taken at once, but no more than is fair to the others. */
@@ -314,7 +375,7 @@ void http_conn_read(struct http_conn *c)
 void http_conn_read_kept(struct http_conn *c)
 {
     if (c->state == HEAD && c->in_len) /* a request that was pipelined behind the last one */
-        head_bytes(c, c->in, c->in_len);
+        head_bytes(c, c->in, c->in_len, &(struct arena_block *){NULL});
     if (c->state != CLOSED && tcp_has_more(&c->tcp))
         http_conn_read(c);
 }

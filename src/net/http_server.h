@@ -78,8 +78,8 @@ struct http_conn {
     bool keep_alive; /* behind a reply given now; false while a part of the body is still to come */
     bool may_keep;   /* the same once the body is here */
     bool discarding, chunked_out, expects_continue, next_pending;
-    bool long_body; /* the last one was */
     struct addr peer;
+    uint32_t long_body;    /* bytes of the last one, where it was long */
     uint32_t unsent_bytes; /* of it, counted at the server: most of what waited at once */
     struct http_server *server;
     void *user;                     /* the service's */

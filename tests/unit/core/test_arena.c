@@ -77,6 +77,26 @@ static void the_maximum_is_one_of_what_was_asked_for(void **state)
     }
 }
 
+static void adopts_a_block(void **state)
+{
+    struct arena a;
+    arena_init(&a, 10000);
+    char *small = arena_alloc(&a, 16);
+    struct arena_block *b = arena_block_new(5000), *more = arena_block_new(8000);
+    char *p = arena_block_bytes(b);
+    memset(p, 'b', arena_block_size(b));
+    assert_true(arena_adopt(&a, &b));
+    assert_null(b);
+    assert_false(arena_adopt(&a, &more)); /* the arena goes on as it was */
+    assert_false(arena_failed(&a));
+    assert_ptr_equal((char *)arena_alloc(&a, 16), small + 16);
+    assert_int_equal(p[4999], 'b');
+    arena_release(&a);
+    arena_block_free(&more);
+    assert_null(more);
+    arena_block_free(&more);
+}
+
 static void a_refusing_heap_latches(void **state)
 {
     struct arena a;
@@ -117,6 +137,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_thread_keeps_some_blocks, no_spares, no_spares),
         cmocka_unit_test_setup_teardown(the_maximum_is_one_of_what_was_asked_for, no_spares,
                                         no_spares),
+        cmocka_unit_test_setup_teardown(adopts_a_block, no_spares, no_spares),
         cmocka_unit_test_setup_teardown(a_refusing_heap_latches, no_spares, no_spares),
         cmocka_unit_test_setup_teardown(joins_pieces, no_spares, no_spares),
     };

@@ -395,7 +395,10 @@ static void ask_whole(size_t whole, bool behind)
 /* Reads end anywhere in a message: at its end, just before, just behind, in what is pipelined. */
 static void takes_bodies_around_the_edge_of_a_read(void **state)
 {
-    static const size_t edges[] = {4096, 16384, 20480, 32768, 65536, 81920};
+    /* What follows a body of 89 900 bytes and more is read into a block of 4 096 more; it stays
+     * there if it fills half of it. */
+    static const size_t edges[] = {4096,  16384, 32768, 47000, 47048,
+                                   47100, 65536, 81920, 94000, 94096};
     for (size_t i = 0; i < sizeof big; i++)
         big[i] = (char)('a' + i % 23);
     for (size_t e = 0; e < sizeof edges / sizeof *edges; e++)
@@ -404,6 +407,31 @@ static void takes_bodies_around_the_edge_of_a_read(void **state)
                 ask_whole(i & 1 ? 90000 : 200, false); /* how much is read first depends on it */
                 ask_whole(edges[e] + (size_t)off, i & 2);
             }
+    memset(big, 0, sizeof big);
+    expect_open();
+}
+
+static void takes_a_long_body_in_pieces(void **state)
+{
+    memset(big, 'x', sizeof big);
+    for (size_t first = 0; first <= 80000; first += 16000) {
+        ask_whole(90000, false);
+        say(POST("", "80000"));
+        if (first) {
+            peer_send(&peer, big, first);
+            settle();
+        }
+        peer_send(&peer, big, 80000 - first);
+        say(GET("/now"));
+        settle();
+        peer_read(&peer);
+        char told[100];
+        size_t n = (size_t)sprintf(told, OK("%d", ""), 80000);
+        assert_int_equal(peer.n, n + 80000 + strlen(NOW_REPLY));
+        assert_memory_equal(peer.got + n, big, 80000);
+        peer.n = 0;
+        events_log[0] = 0;
+    }
     memset(big, 0, sizeof big);
     expect_open();
 }
@@ -921,6 +949,7 @@ int main(void)
         T(refuses_bad_bodies_once),
         T(bounds_bodies),
         T(takes_bodies_around_the_edge_of_a_read),
+        T(takes_a_long_body_in_pieces),
         T(skips_a_body_that_is_here),
         T(closes_on_a_body_to_come),
         T(replies_while_the_body_comes),
