@@ -219,6 +219,29 @@ struct skipping {
 static const bool is_escape[256] = {['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
                                     ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true};
 
+#define FEW 8 /* bytes of a block */
+
+/* Where few bytes are not ASCII, and those in pairs: one pair after the other, which is less work
+ * than the whole block. False: that is for has_faults to say. */
+static inline bool few_pairs(const char *p, uint64_t high, unsigned *into)
+{
+    if (*into & IN_WIDE || __builtin_popcountll(high) > FEW)
+        return false;
+    if (*into & IN_PAIR) {
+        if (!is_tail((unsigned char)*p))
+            return false;
+        high &= ~UINT64_C(1);
+    }
+    unsigned at = 0;
+    for (; high; high &= ~(UINT64_C(3) << at)) {
+        at = (unsigned)__builtin_ctzll(high);
+        if ((unsigned char)p[at] - 0xc2u > 0xdf - 0xc2 || !is_tail((unsigned char)p[at + 1]))
+            return false;
+    }
+    *into = at == 63 ? IN_PAIR : 0;
+    return true;
+}
+
 /* Does a fault of UTF-8 show in the block at p? high: bits of its bytes from 0x80 on. */
 AVX2 static inline bool has_faults(const char *p, bool first, __m256i a, __m256i b, uint64_t high,
                                    unsigned *into, unsigned *seen)
@@ -269,7 +292,8 @@ AVX2 static const char *skip_blocks(struct skipping *s, const char *p, const cha
                  stops = MASK_2(odd_a, odd_b) & ~high & ~(uint64_t)(into & IN_ESCAPE);
         if (high || into > IN_ESCAPE) {
             bool escaped = into & IN_ESCAPE;
-            if (has_faults(p, p == s->from, a, b, high, &into, &seen)) {
+            if (!few_pairs(p, high, &into) &&
+                has_faults(p, p == s->from, a, b, high, &into, &seen)) {
                 p = escaped ? p - 1 : char_start(s->from, p);
                 goto stopped;
             }
