@@ -309,6 +309,12 @@ static const char *plain_value(struct parser *s, const char *p)
         }                                                                                          \
     } while (0)
 
+/* Are these two next, without a blank? */
+static inline bool is_pair(const char *p, const char *stop, char one, char two)
+{
+    return stop - p > 1 && p[0] == one && p[1] == two;
+}
+
 /* From p, where s->expect is due, to stop or a little later. NULL: the text is wrong. The order of
  * JSON's tokens is the order of the labels; it is one function, long as it is, because each token
  * then goes straight to the next. */
@@ -337,6 +343,10 @@ static const char *tokens(struct parser *s, const char *p, const char *stop)
         break;
     }
 after:
+    if (is_pair(p, stop, ',', '"') && s->objects & 1) {
+        p++;
+        goto string_key;
+    }
     TO_NEXT(AFTER);
     if (unlikely(!s->depth))
         return fail(s, p, "the JSON text goes on after its value");
@@ -362,10 +372,15 @@ key:
     TO_NEXT(KEY);
     if (unlikely(*p != '"'))
         return fail(s, p, "a member's name is expected here");
+string_key:
     p = string(s, p, stop, JSON_KEY);
     if (unlikely(!p || s->expect == STRING))
         return p;
 colon:
+    if (is_pair(p, stop, ':', '"')) {
+        p++;
+        goto string_value;
+    }
     TO_NEXT(COLON);
     if (unlikely(*p != ':'))
         return fail(s, p, "a colon is expected here");
@@ -381,6 +396,7 @@ value:
     TO_NEXT(VALUE);
     switch (*p) {
     case '"':
+    string_value:
         p = string(s, p, stop, 0);
         if (unlikely(!p || s->expect == STRING))
             return p;
