@@ -17,6 +17,11 @@
 #define LONG_MIN  32768u
 #define LONG_MAX  1048576u
 #define LONG_HEAD 4096u /* room for its head */
+/* So many of these are begun in a turn, and a share of those that the last turn has put off, so
+ * that looking at them again and again stays cheap; no more than so many are put off. */
+#define LONG_A_TURN 4
+#define LONG_SHARE  32
+#define PUT_OFF_MAX 256
 
 /* ---- bodies ------------------------------------------------------------------------ */
 
@@ -363,9 +368,31 @@ static bool take_bytes(struct http_conn *c)
     return got && ((full && c->state == BODY) || (c->state != CLOSED && tcp_has_more(&c->tcp)));
 }
 
+/* A crowd of long requests would keep everybody's streams waiting while it is read in one turn, and
+ * its bodies would push each other out of the cache. False: the descriptor tells again on the next
+ * turn (of what TLS holds it does not). */
+static bool may_begin(struct http_conn *c)
+{
+    struct http_long_turn *t = &c->server->longs;
+    uint64_t turn = loop_turn(c->server->loop);
+    if (c->state != HEAD || !c->long_body || c->in_len || tcp_has_more(&c->tcp))
+        return true;
+    if (t->turn != turn)
+        *t = (struct http_long_turn){.turn = turn,
+                                     .put_off_before = t->turn + 1 == turn ? t->put_off : 0};
+    if (t->begun < LONG_A_TURN + t->put_off_before / LONG_SHARE || t->put_off == PUT_OFF_MAX) {
+        t->begun++;
+        return true;
+    }
+    t->put_off++;
+    return false;
+}
+
 /* What TLS holds is taken at once, but no more than is fair to the others. */
 void http_conn_read(struct http_conn *c)
 {
+    if (!may_begin(c))
+        return;
     for (int i = 0; i < READS_A_TURN; i++)
         if (!take_bytes(c))
             return;

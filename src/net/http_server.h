@@ -41,6 +41,12 @@ struct http_held;
 /* A stream may have so much waiting before it pauses. */
 #define HTTP_UNSENT_FREE 65536u
 
+/* Requests that begin on connections whose last body was long, in one turn of the loop. */
+struct http_long_turn {
+    uint64_t turn;
+    unsigned begun, put_off, put_off_before /* in the turn before */;
+};
+
 struct http_server {
     struct loop *loop;
     const struct http_service *service;
@@ -48,6 +54,7 @@ struct http_server {
     struct tls_context *tls;
     struct http_conn *conns; /* all of them */
     unsigned count, lingering;
+    struct http_long_turn longs;
     _Atomic unsigned *connections; /* follows count, for other threads; may be NULL */
     /* What callers have not taken of their answers, but for the first HTTP_UNSENT_FREE of each
      * connection; follows it, for other threads. NULL: it is not counted. */

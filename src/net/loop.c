@@ -27,6 +27,7 @@ struct loop {
     struct deadline *slots[SLOTS];
     uint64_t wheel_ms; /* all slots before this time have been looked at */
     bool ticking;
+    uint64_t turn;
     uint64_t woken_ms; /* of the turn under way; the event library's clock */
     _Atomic uint64_t stall_max_ms;
     char name[16];
@@ -142,6 +143,7 @@ static void run_costly(struct loop *l)
 static void on_prepare(uv_prepare_t *p)
 {
     struct loop *l = p->data;
+    l->turn++;
     run_costly(l);
     run_deferred(l);
     uint64_t now_ms = uv_hrtime() / 1000000;
@@ -382,6 +384,11 @@ void loop_free(struct loop **lp)
     uv_run(&l->uv, UV_RUN_DEFAULT);
     uv_loop_close(&l->uv);
     mem_free(l);
+}
+
+uint64_t loop_turn(const struct loop *l)
+{
+    return l->turn;
 }
 
 const char *loop_name(const struct loop *l)

@@ -23,6 +23,8 @@ void loop_stop(struct loop *l);
 void loop_free(struct loop **l);
 /* Milliseconds of the monotonic clock at the start of this turn (core/clock, cached). */
 uint64_t loop_now_ms(const struct loop *l);
+/* Counts the turns. */
+uint64_t loop_turn(const struct loop *l);
 const char *loop_name(const struct loop *l);
 /* Longest turn since the last call, in ms; any thread. */
 uint64_t loop_stall_max_ms(struct loop *l);

@@ -436,6 +436,58 @@ static void takes_a_long_body_in_pieces(void **state)
     expect_open();
 }
 
+static unsigned count_in_log(const char *what)
+{
+    unsigned n = 0;
+    for (const char *p = events_log; (p = strstr(p, what)); p++)
+        n++;
+    events_log[0] = 0;
+    return n;
+}
+
+/* Where the last body was long, so that the next most likely is: all have their turn. */
+static void begins_few_long_requests_in_a_turn(void **state)
+{
+    enum { PEERS = 40, BODY = 40000 };
+    static char text[BODY + 200];
+    int fds[PEERS];
+    size_t n = (size_t)sprintf(text, POST("", "%d"), BODY);
+    memset(text + n, 'x', BODY);
+    n += BODY;
+    for (int i = 0; i < PEERS; i++) {
+        if (i)
+            connect_peer(0);
+        fds[i] = peer.fd;
+        peer.n = 0;
+        peer_send(&peer, text, n);
+        settle();
+        peer_read(&peer);
+        assert_true(peer.n > BODY);
+    }
+    for (int round = 0; round < 3; round++) {
+        events_log[0] = 0;
+        for (int i = 0; i < PEERS; i++)
+            assert_int_equal(send(fds[i], text, n, MSG_DONTWAIT), n);
+        unsigned all = 0, most = 0;
+        for (int turns = 0; turns < PEERS; turns++) {
+            turn();
+            unsigned begun = count_in_log("h(");
+            all += begun;
+            most = begun > most ? begun : most;
+        }
+        assert_int_equal(all, PEERS);
+        assert_in_range(most, 1, 12); /* a call of turn() may be two */
+        for (int i = 0; i < PEERS; i++) {
+            peer.fd = fds[i];
+            peer.n = 0;
+            peer_read(&peer);
+            assert_true(peer.n > BODY);
+        }
+    }
+    for (int i = 0; i + 1 < PEERS; i++) /* the last is closed as ever */
+        close(fds[i]);
+}
+
 /* ---- replies before the body ----------------------------------------------------------- */
 
 static void skips_a_body_that_is_here(void **state)
@@ -950,6 +1002,7 @@ int main(void)
         T(bounds_bodies),
         T(takes_bodies_around_the_edge_of_a_read),
         T(takes_a_long_body_in_pieces),
+        T(begins_few_long_requests_in_a_turn),
         T(skips_a_body_that_is_here),
         T(closes_on_a_body_to_come),
         T(replies_while_the_body_comes),
