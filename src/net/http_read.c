@@ -156,7 +156,7 @@ static bool stays_in(struct http_conn *c, struct arena_block **block, uint64_t l
     if (!*block)
         return false;
     size_t size = arena_block_size(*block), used = (size_t)(rest - arena_block_bytes(*block));
-    if (length < size / 2 || length > size - used || !arena_adopt(b->arena, block))
+    if (length < size - size / 4 || length > size - used || !arena_adopt(b->arena, block))
         return false;
     b->p = rest;
     b->cap = length;
