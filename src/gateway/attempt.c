@@ -10,6 +10,7 @@
 #include "gateway/passthrough.h"
 #include "gateway/memory/recall.h"
 #include "gateway/translate.h"
+#include "gateway/weigh.h"
 #include "llm/dialect.h"
 #include "net/gunzip.h"
 #include "net/scratch.h"
@@ -177,7 +178,7 @@ static enum err override_body(struct request *r, const struct channel *ch, struc
                      ? ERR_NOMEM
                      : overrides_put_body(&ch->params, buf_view(&plain), &p->overridden);
     buf_release(&plain);
-    translate_weigh(r);
+    weigh_request(r);
     *out = (struct outgoing){.text = buf_view(&p->overridden)};
     return e;
 }
@@ -248,7 +249,7 @@ static void reset_for_attempt(struct request *r)
     r->progressed = 0;
     r->progress_tokens = 0;
     if (r->body_bytes)
-        translate_weigh(r);
+        weigh_request(r);
     openai_stream_init(&r->tap, r->op);
     p->link = (struct link){.answers = (uint8_t)(p->body.n < UINT8_MAX ? p->body.n : UINT8_MAX)};
 }

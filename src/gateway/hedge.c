@@ -7,6 +7,7 @@
 #include "gateway/cells.h"
 #include "gateway/memory/idempotency.h"
 #include "gateway/translate.h"
+#include "gateway/weigh.h"
 
 #define P95_SIGMAS 1.645 /* of a normal distribution */
 
@@ -223,7 +224,7 @@ static void take_over(struct request *s, struct request *first)
     first->upstream_model = NULL;
     s->race->body = first->arena;
     arena_init(&first->arena, 0);
-    translate_weigh(s);
+    weigh_request(s);
 }
 
 /* Accounts for a leg and frees it; the other is the request now. */

@@ -18,11 +18,11 @@
 #include "gateway/refuse.h"
 #include "gateway/surface.h"
 #include "gateway/translate.h"
+#include "gateway/weigh.h"
 #include "net/gunzip.h"
 #include "net/scratch.h"
 
 #define ARENA_EXTRA_BYTES (8u << 20)
-#define BIG_BODY_BYTES    65536
 
 /* ---- authentication ----------------------------------------------------------------- */
 
@@ -185,7 +185,7 @@ void request_free(struct request *r)
 static bool short_of_memory(struct worker *w, uint64_t body_bytes)
 {
     struct gateway *g = w->gateway;
-    if (body_bytes <= BIG_BODY_BYTES)
+    if (body_bytes <= COUNTED_BYTES)
         return false;
     return gateway_memory_used(g) + body_bytes > g->settings.memory_budget_bytes / 10 * 8;
 }
@@ -200,7 +200,7 @@ static enum err check_body(struct worker *w, const struct http_head *h, struct e
     if (h->framing == HTTP_BODY_LENGTH && h->length > max)
         return err_set(info, ERR_BODY_TOO_LARGE, "the body is larger than %llu bytes",
                        (unsigned long long)max);
-    if (short_of_memory(w, h->framing == HTTP_BODY_CHUNKED ? BIG_BODY_BYTES + 1 : h->length))
+    if (short_of_memory(w, h->framing == HTTP_BODY_CHUNKED ? COUNTED_BYTES + 1 : h->length))
         return ERR_OVERLOADED;
     return ERR_OK;
 }
@@ -345,7 +345,7 @@ static void on_head(struct http_conn *c, const struct http_head *h)
         request_refuse(r, e, &info);
         return;
     }
-    if (h->framing == HTTP_BODY_LENGTH && h->length > BIG_BODY_BYTES) {
+    if (h->framing == HTTP_BODY_LENGTH && h->length > COUNTED_BYTES) {
         r->body_bytes = h->length;
         atomic_fetch_add_explicit(&w->body_bytes, r->body_bytes, memory_order_relaxed);
     }
@@ -516,7 +516,7 @@ static void on_body(struct http_conn *c, struct str body)
     struct request *r = c->user;
     r->plan->body.body = body;
     r->plan->ready_ns = request_now_ns(r, r->started_ns);
-    if (body.n > BIG_BODY_BYTES && !r->body_bytes) { /* it came in chunks */
+    if (body.n > COUNTED_BYTES && !r->body_bytes) { /* it came in chunks */
         r->body_bytes = body.n;
         atomic_fetch_add_explicit(&r->worker->body_bytes, r->body_bytes, memory_order_relaxed);
     }

@@ -6,6 +6,7 @@
 #include "gateway/passthrough.h"
 #include "gateway/memory/recall.h"
 #include "gateway/translate.h"
+#include "gateway/weigh.h"
 
 #include "core/alloc.h"
 #include "core/clock.h"
@@ -208,7 +209,7 @@ void relay_shed_plan(struct request *r)
     arena_release(&r->arena);
     hedge_shed(r);
     if (r->body_bytes)
-        translate_weigh(r);
+        weigh_request(r);
 }
 
 void relay_drain(struct request *r)

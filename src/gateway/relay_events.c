@@ -7,6 +7,7 @@
 #include "gateway/pace.h"
 #include "gateway/memory/recall.h"
 #include "gateway/translate.h"
+#include "gateway/weigh.h"
 #include "net/gunzip.h"
 #include "net/scratch.h"
 
@@ -281,7 +282,7 @@ static bool tear(struct request *r, struct str rest)
     if (!r->torn_last)
         relay_count_unread(r, rest, rest.n);
     if (r->body_bytes)
-        translate_weigh(r);
+        weigh_request(r);
     return flush_run(r, rest);
 }
 
@@ -370,7 +371,7 @@ void relay_stream_bytes(struct request *r, char *p, size_t n)
     }
     if (r->tail_n) {
         size_t from = r->tail_n;
-        if (!add_to_tail(r, p, n) || !translate_weigh_stream(r)) {
+        if (!add_to_tail(r, p, n) || !weigh_stream(r)) {
             fail_stream(r, ERR_NOMEM, NULL);
             return;
         }
@@ -388,7 +389,7 @@ void relay_stream_bytes(struct request *r, char *p, size_t n)
         alive = false;
     } else if (alive && in.n > longest) {
         alive = tear(r, in);
-    } else if (alive && (!keep_tail(r, in) || !translate_weigh_stream(r))) {
+    } else if (alive && (!keep_tail(r, in) || !weigh_stream(r))) {
         fail_stream(r, ERR_NOMEM, NULL);
         alive = false;
     }

@@ -8,6 +8,7 @@
 #include "gateway/passthrough.h"
 #include "gateway/memory/recall.h"
 #include "gateway/translate.h"
+#include "gateway/weigh.h"
 #include "net/scratch.h"
 
 #define ERROR_BODY_MAX 65536
@@ -283,7 +284,7 @@ bool relay_hold_whole(struct request *r, size_t cap)
         memcpy(room, p->reply, p->reply_n);
     p->reply = room;
     p->reply_cap = cap;
-    translate_weigh(r);
+    weigh_request(r);
     return cap <= COUNTED_BYTES || !gateway_memory_full(r->worker->gateway);
 }
 

@@ -7,6 +7,7 @@
 #include "core/rng.h"
 #include "gateway/hedge.h"
 #include "gateway/memory/recall.h"
+#include "gateway/weigh.h"
 #include "net/scratch.h"
 
 #define SCRATCH_ARENA_BYTES (TRANSLATE_EVENT_MAX * 4)
@@ -104,7 +105,7 @@ void translate_keep_tape(struct request *r, const struct json_doc *doc)
     p->tape = p->parsing.steps;
     p->doc = *doc;
     p->parsing.steps = NULL;
-    translate_weigh(r);
+    weigh_request(r);
 }
 
 void translate_release(struct request_plan *p)
@@ -116,34 +117,10 @@ void translate_release(struct request_plan *p)
     buf_release(&p->overridden);
 }
 
-/* Of a stream: its unfinished event, and what its writer keeps. */
-static uint64_t stream_bytes(const struct request *r)
+uint64_t translate_held_bytes(const struct request *r)
 {
     const struct translation *t = r->translation;
-    return r->tail_cap + (t && t->to && t->to->writer_held ? t->to->writer_held(t->writer) : 0);
-}
-
-bool translate_weigh_stream(struct request *r)
-{
-    if (stream_bytes(r) <= COUNTED_BYTES && !r->body_bytes)
-        return true;
-    translate_weigh(r);
-    return stream_bytes(r) <= COUNTED_BYTES || !gateway_memory_full(r->worker->gateway);
-}
-
-void translate_weigh(struct request *r)
-{
-    const struct request_plan *p = r->plan;
-    uint64_t bytes = r->arena.used_bytes + hedge_body_bytes(r) + stream_bytes(r);
-    if (p)
-        bytes += p->meaning.used_bytes + p->translated.cap + p->overridden.cap +
-                 (p->tape ? p->doc.cap * sizeof *p->doc.e : 0);
-    if (bytes <= COUNTED_BYTES)
-        bytes = 0;
-    if (bytes == r->body_bytes)
-        return;
-    atomic_fetch_add_explicit(&r->worker->body_bytes, bytes - r->body_bytes, memory_order_relaxed);
-    r->body_bytes = bytes;
+    return t && t->to && t->to->writer_held ? t->to->writer_held(t->writer) : 0;
 }
 
 /* What is long in a long body (base64 mostly) is not copied. */
@@ -193,7 +170,7 @@ enum err translate_request(struct request *r, const struct choice *c, struct err
         e = too_much(info);
     if (p->translated.loans)
         buf_fit(&p->translated);
-    translate_weigh(r);
+    weigh_request(r);
     return e;
 }
 

@@ -12,8 +12,6 @@
 /* Of a translated answer; longer events are an error of the upstream's. */
 #define TRANSLATE_EVENT_MAX (4u << 20)
 #define TRANSLATE_BODY_MAX  (16u << 20)
-/* What is smaller neither counts against the memory budget nor fails for it. */
-#define COUNTED_BYTES 65536
 
 /* The operation to ask of a channel for this request; OP_NONE: it cannot serve it. */
 enum llm_op translate_op(const struct request *r, const struct channel *ch,
@@ -28,12 +26,8 @@ enum err translate_read(struct request *r, struct err_info *info) MUST_CHECK;
 void translate_keep_tape(struct request *r, const struct json_doc *doc);
 /* Frees what translations have made of the body. */
 void translate_release(struct request_plan *p);
-/* Counts all that r takes now against the memory budget: its arena with the caller's body and what
- * was held of answers, and the body's other forms. */
-void translate_weigh(struct request *r);
-/* The same after a stream has moved on. False: the budget is all taken, and this has a large part.
- */
-bool translate_weigh_stream(struct request *r) MUST_CHECK;
+/* What the writer of a stream keeps of it. */
+uint64_t translate_held_bytes(const struct request *r);
 /* Writes the body for c->channel into plan->translated, with what it borrows of the caller's body
  * and of plan->meaning in plan->loans; the receipt into plan->edits.dropped.
  * ERR_INVALID with info in the caller's terms; ERR_NOMEM. */
