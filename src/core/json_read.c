@@ -309,10 +309,13 @@ static const char *plain_value(struct parser *s, const char *p)
         }                                                                                          \
     } while (0)
 
-/* Are these two next, without a blank? */
-static inline bool is_pair(const char *p, const char *stop, char one, char two)
+/* The string that comes next behind `sign`, at once or after one blank, as most writers have it;
+ * NULL: something else does. */
+static inline const char *string_behind(char sign, const char *p, const char *stop)
 {
-    return stop - p > 1 && p[0] == one && p[1] == two;
+    if (unlikely(stop - p <= 2) || *p != sign)
+        return NULL;
+    return p[1] == '"' ? p + 1 : p[1] == ' ' && p[2] == '"' ? p + 2 : NULL;
 }
 
 /* From p, where s->expect is due, to stop or a little later. NULL: the text is wrong. The order of
@@ -320,6 +323,7 @@ static inline bool is_pair(const char *p, const char *stop, char one, char two)
  * then goes straight to the next. */
 static const char *tokens(struct parser *s, const char *p, const char *stop)
 {
+    const char *next;
     switch (s->expect) {
     case VALUE:
         goto value;
@@ -343,8 +347,8 @@ static const char *tokens(struct parser *s, const char *p, const char *stop)
         break;
     }
 after:
-    if (is_pair(p, stop, ',', '"') && s->objects & 1) {
-        p++;
+    if (s->objects & 1 && (next = string_behind(',', p, stop))) {
+        p = next;
         goto string_key;
     }
     TO_NEXT(AFTER);
@@ -377,8 +381,8 @@ string_key:
     if (unlikely(!p || s->expect == STRING))
         return p;
 colon:
-    if (is_pair(p, stop, ':', '"')) {
-        p++;
+    if ((next = string_behind(':', p, stop))) {
+        p = next;
         goto string_value;
     }
     TO_NEXT(COLON);
