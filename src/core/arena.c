@@ -106,7 +106,7 @@ static struct arena_block *block_usual(struct arena *a, size_t bytes)
         i++;
     size_t room = sizes[i] - sizeof(struct arena_block);
     struct arena_block *b = spare.first[i];
-    if (room > a->max_bytes - a->used_bytes)
+    if (!has_room(a, room))
         return block_new(a, bytes);
     if (!b)
         return block_new(a, room);

@@ -10,6 +10,9 @@
 #include <immintrin.h>
 #endif
 
+const bool json_escape_letters[256] = {['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
+                                       ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true};
+
 static bool is_tail(unsigned char c)
 {
     return (c & 0xc0) == 0x80;
@@ -215,15 +218,11 @@ struct skipping {
     bool stopped;
 };
 
-/* json_is_escape, in one load. */
-static const bool is_escape[256] = {['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
-                                    ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true};
-
 #define FEW 8 /* bytes of a block */
 
 /* Where few bytes are not ASCII, and those in pairs: one pair after the other, which is less work
  * than the whole block. False: that is for has_faults to say. */
-static inline bool few_pairs(const char *p, uint64_t high, unsigned *into)
+AVX2 static inline bool few_pairs(const char *p, uint64_t high, unsigned *into)
 {
     if (*into & IN_WIDE || __builtin_popcountll(high) > FEW)
         return false;
@@ -302,7 +301,7 @@ AVX2 static const char *skip_blocks(struct skipping *s, const char *p, const cha
         }
         while (stops) {
             unsigned at = (unsigned)__builtin_ctzll(stops);
-            if (p[at] != '\\' || !is_escape[(unsigned char)p[at + 1]]) {
+            if (p[at] != '\\' || !json_is_escape(p[at + 1])) {
                 p += at;
                 goto stopped;
             }

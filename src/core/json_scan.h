@@ -37,21 +37,10 @@ const char *json_skip(const char *p, const char *end, unsigned *seen);
 size_t json_utf8_len(const char *p, const char *end);
 
 /* May this follow a backslash by itself? */
+extern const bool json_escape_letters[256];
 static inline bool json_is_escape(char c)
 {
-    switch (c) {
-    case '"':
-    case '\\':
-    case '/':
-    case 'b':
-    case 'f':
-    case 'n':
-    case 'r':
-    case 't':
-        return true;
-    default:
-        return false;
-    }
+    return json_escape_letters[(unsigned char)c];
 }
 
 /* The first of 16 bytes that is not plain ASCII; 16: none. */
