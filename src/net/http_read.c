@@ -159,7 +159,6 @@ static bool stays_in(struct http_conn *c, struct arena_block **block, uint64_t l
     if (length < size - size / 4 || length > size - used || !arena_adopt(b->arena, block))
         return false;
     b->p = rest;
-    b->cap = length;
     b->n = n < length ? n : length;
     return true;
 }
@@ -189,6 +188,7 @@ static void after_head(struct http_conn *c, uint64_t length, char *rest, size_t 
             http_conn_fail_body(c, too_large(c, &info), &info);
             return;
         }
+        b->cap = length;
         if (stays_in(c, block, length, rest, n)) {
             if (b->n == length) {
                 body_complete(c, rest + length, n - (size_t)length);
@@ -199,7 +199,6 @@ static void after_head(struct http_conn *c, uint64_t length, char *rest, size_t 
             http_conn_fail_body(c, ERR_NOMEM, &info);
             return;
         }
-        b->cap = length;
     } else if (c->framing == HTTP_BODY_NONE) {
         body_complete(c, rest, n);
         return;
@@ -373,10 +372,10 @@ static bool take_bytes(struct http_conn *c)
  * turn (of what TLS holds it does not). */
 static bool may_begin(struct http_conn *c)
 {
-    struct http_long_turn *t = &c->server->longs;
-    uint64_t turn = loop_turn(c->server->loop);
     if (c->state != HEAD || !c->long_body || c->in_len || tcp_has_more(&c->tcp))
         return true;
+    struct http_long_turn *t = &c->server->longs;
+    uint64_t turn = loop_turn(c->server->loop);
     if (t->turn != turn)
         *t = (struct http_long_turn){.turn = turn,
                                      .put_off_before = t->turn + 1 == turn ? t->put_off : 0};

@@ -397,7 +397,7 @@ static void takes_bodies_around_the_edge_of_a_read(void **state)
 {
     /* What follows a body of 89 900 bytes and more is read into a block of 4 096 more; it stays
      * there if it fills three quarters of it. */
-    static const size_t edges[] = {4096,  16384, 32768, 65536, 70500, 70550,
+    static const size_t edges[] = {4096,  16384, 20480, 32768, 65536, 70500, 70550,
                                    70572, 70600, 81920, 94000, 94050, 94096};
     for (size_t i = 0; i < sizeof big; i++)
         big[i] = (char)('a' + i % 23);
