@@ -171,7 +171,6 @@ void request_free(struct request *r)
     hedge_shed(r);
     recall_leave(r);
     if (r->plan) {
-        json_steps_free(&r->plan->parsing.steps);
         translate_release(r->plan);
         mem_free(r->plan->hold);
     } else {

@@ -256,7 +256,7 @@ void relay_stream_bytes(struct request *r, char *p, size_t n);
 bool relay_stream_end(struct request *r) MUST_CHECK;
 
 /* ---- relay_whole.c ---- */
-/* An answer that is being parsed in steps is not wanted any more. */
+/* What is being parsed in steps is not wanted any more. */
 void relay_drop_reading(struct request *r);
 /* The longest answer that is held. */
 uint64_t relay_held_most(const struct request *r);
