@@ -144,6 +144,13 @@ bool relay_send_down(struct request *r, struct str data, bool last)
     return ok;
 }
 
+bool relay_pass_on(struct request *r, struct str data)
+{
+    if (!r->progressed)
+        settle_progress(r);
+    return relay_send_down(r, data, false);
+}
+
 void relay_sent(struct request *r)
 {
     if (r->phase == PHASE_REPLAY) {

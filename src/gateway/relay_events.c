@@ -14,8 +14,6 @@
 #define HOLD_EVENTS_MAX 64
 #define HOLD_BYTES_MAX  49152
 #define USAGE_RAW_MAX   2048
-#define PROGRESS_MS     1000
-#define PROGRESS_TOKENS 1000
 
 static bool hold(struct request *r, struct str raw)
 {
@@ -52,7 +50,7 @@ static bool join_held(struct request *r, struct str *run)
 /* Sends what was held, if anything, and then run; an empty run leaves what is held where it is. */
 static bool flush_run(struct request *r, struct str run)
 {
-    return !run.n || (join_held(r, &run) && relay_send_down(r, run, false));
+    return !run.n || (join_held(r, &run) && relay_pass_on(r, run));
 }
 
 /* The stream's own end: run ends with it. */
@@ -398,9 +396,7 @@ void relay_stream_bytes(struct request *r, char *p, size_t n)
         return;
     if (r->phase == PHASE_RELAY && r->plan)
         relay_shed_plan(r);
-    if (!r->progressed || r->last_up_ms - r->progress_ms >= PROGRESS_MS ||
-        estimate_tokens(&r->tap.out) - r->progress_tokens >= PROGRESS_TOKENS)
-        settle_progress(r);
+    settle_progress(r);
     if (r->pace)
         pace_look(r->pace, estimate_tokens(&r->tap.out), r->last_up_ms);
     uint32_t most = r->channel->drain_tokens;

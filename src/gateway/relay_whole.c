@@ -328,6 +328,7 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
         bool first = !r->tail_n;
         relay_keep_last(r, p, n);
         read_first_usage(r, first ? str_make(p, n) : str_make(r->tail, r->tail_n));
+        settle_progress(r);
         relay_send_down(r, str_make(p, n), false);
         return;
     }
@@ -353,8 +354,8 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
         relay_keep_last(r, r->plan->reply, r->plan->reply_n);
     relay_keep_last(r, p, n);
     struct str first = str_make(r->plan->reply, r->plan->reply_n);
-    if (relay_send_down(r, first, false))
-        relay_send_down(r, str_make(p, n), false);
+    if (relay_pass_on(r, first))
+        relay_pass_on(r, str_make(p, n));
 }
 
 /* Reads a complete answer that is parsed; *body becomes what the caller gets. */

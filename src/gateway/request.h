@@ -239,6 +239,9 @@ COLD void relay_shutdown(struct request *r);
 /* Sends data (may be empty with `last`), the head in front of the first. False: the caller is
  * gone, which the server tells on its next turn, unless this was the last. */
 bool relay_send_down(struct request *r, struct str data, bool last);
+/* Sends data of an answer that goes on; before its first byte the journal knows that there is
+ * something to charge. False: as above. */
+bool relay_pass_on(struct request *r, struct str data);
 /* From here on nothing is retried. */
 void relay_commit(struct request *r);
 /* The upstream's status is 2xx. */
@@ -284,6 +287,8 @@ void relay_count_unread(struct request *r, struct str start, size_t n);
 void request_settle(struct request *r, enum ledger_state state, int status, enum err e);
 /* A failed attempt that will be followed by another. */
 COLD void settle_attempt(struct request *r, enum err outcome);
+/* Journals what the live call has used so far, for the case that nobody settles it: at the first
+ * call, then once a second or each thousand tokens. */
 void settle_progress(struct request *r);
 /* What the call has used so far by what passed, for the model that it is with. */
 struct usage settle_estimate(const struct request *r);

@@ -13,6 +13,9 @@
 #include "gateway/hedge.h"
 #include "gateway/memory/idempotency.h"
 
+#define PROGRESS_MS     1000
+#define PROGRESS_TOKENS 1000
+
 /* What the attempt under way, or just ended, has used. */
 struct bill {
     struct ledger_counters c;
@@ -114,6 +117,9 @@ void settle_attempt(struct request *r, enum err outcome)
 
 void settle_progress(struct request *r)
 {
+    if (r->progressed && r->last_up_ms - r->progress_ms < PROGRESS_MS &&
+        estimate_tokens(&r->tap.out) - r->progress_tokens < PROGRESS_TOKENS)
+        return;
     struct bill b = bill_of(r);
     struct ledger_progress p = {
         .so_far = b.c,

@@ -26,7 +26,9 @@
 
 /* ---- the journal, as a recorder --------------------------------------------------------- */
 
-static unsigned admitted, settled, attempts;
+static unsigned admitted, settled, attempts, progressed;
+static bool caller_was_first; /* it had a byte before the first progress was journaled */
+static int caller = -1;       /* our end */
 static struct ledger_settled last;
 static struct ledger_attempt last_attempt;
 
@@ -43,6 +45,9 @@ enum err journal_admitted(struct journal_ring *r, const struct ledger_admitted *
 
 void journal_progress(struct journal_ring *r, const struct ledger_progress *p)
 {
+    char byte;
+    if (!progressed++)
+        caller_was_first = recv(caller, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 void journal_attempt(struct journal_ring *r, const struct ledger_attempt *a)
@@ -94,7 +99,7 @@ static struct tenant tenant;
 static struct api_key key;
 static struct route route;
 static struct candidate candidates[CHANNELS];
-static int upstream[UPSTREAMS], caller = -1; /* our ends */
+static int upstream[UPSTREAMS]; /* our ends */
 static unsigned opened;
 static struct buf got; /* by the caller */
 static bool caller_eof;
@@ -297,7 +302,8 @@ static void begin(const char *path, const char *body)
     int fd[2];
     char text[4096];
     struct addr peer = {0};
-    admitted = settled = attempts = opened = 0;
+    admitted = settled = attempts = progressed = opened = 0;
+    caller_was_first = false;
     forget();
     caller_eof = false;
     memset(&last, 0, sizeof last);
@@ -817,6 +823,31 @@ static void test_long_whole(void **state)
     buf_release(&b);
 }
 
+/* A process killed between the two would give away what the journal does not know. */
+static void what_a_caller_gets_is_journaled_first(void **state)
+{
+    char head[200];
+    begin(CHAT, ASK_STREAM);
+    say(0, HEAD_STREAM ROLE);
+    say(0, WORD("one"));
+    assert_true(got_has("one"));
+    assert_int_equal(progressed, 1);
+    assert_false(caller_was_first);
+    end();
+    begin("/v1/embeddings", "{\"model\":\"m\",\"input\":\"x\"}"); /* whole, too long to be held */
+    snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %u\r\n\r\n{", 8u << 20);
+    say(0, head);
+    for (size_t n = 0; n < 2u << 20; n += sizeof head)
+        say_bytes(0, memset(head, ' ', sizeof head), sizeof head);
+    assert_true(got.n > 1 << 20);
+    assert_int_equal(progressed, 1);
+    assert_false(caller_was_first);
+    wait_ms(1001);
+    say(0, " ");
+    assert_int_equal(progressed, 2);
+    end();
+}
+
 /* ---- the memory budget ------------------------------------------------------------------ */
 
 #define BIG_ASK_BYTES (100u << 10)
@@ -1163,6 +1194,7 @@ int main(void)
         cmocka_unit_test(test_pause_and_reuse),
         cmocka_unit_test(test_overhead),
         cmocka_unit_test(test_long_whole),
+        cmocka_unit_test(what_a_caller_gets_is_journaled_first),
         cmocka_unit_test(a_full_budget_is_no_reason_to_ask_again),
         cmocka_unit_test(a_small_answer_needs_no_budget),
         cmocka_unit_test(what_is_held_counts_as_a_whole),
