@@ -6,21 +6,18 @@ JOBS ?= $(shell nproc)
 DATA ?= ./data
 PYTHON ?= python3
 
-.PHONY: all deps release run test check test-real torture fuzz bench docs format clean help
+.PHONY: all deps release profile run test check test-real torture fuzz bench docs format clean help
 
 all: release
 
 deps:
 	@tools/deps.sh build
 
-build/build.ninja: | deps
-	@echo "Setting up the release build in ./build"
-	@meson setup build --buildtype=release -Db_lto=true -Dtests=false >/dev/null
+release: deps
+	@JOBS=$(JOBS) PYTHON=$(PYTHON) tools/release.sh
 
-release: deps build/build.ninja
-	@echo "Building build/lyss"
-	@ninja -C build -j $(JOBS) --quiet
-	@[ -e build/lyss ] || ln -sfn src/cli/lyss build/lyss
+profile: deps
+	@JOBS=$(JOBS) PYTHON=$(PYTHON) tools/release.sh fresh
 
 run: release
 	@echo "Starting build/lyss dev --data $(DATA)"
@@ -46,7 +43,7 @@ fuzz:
 	@tools/deps.sh test
 	@exec $(PYTHON) tests/fuzz/run.py --seconds $(or $(SECONDS),300) build-fuzz
 
-bench: release
+bench: profile
 	@tools/deps.sh bench
 	@exec $(PYTHON) tests/bench/bench.py
 
@@ -58,11 +55,12 @@ format:
 	@clang-format -i $$(git ls-files 'src/*.[ch]' 'tools/*.[ch]' 'tests/*.[ch]')
 
 clean:
-	rm -rf build build-asan build-tsan build-fuzz
+	rm -rf build build-profile build-asan build-tsan build-fuzz
 
 help:
 	@echo "make             install what the build needs, build build/lyss"
-	@echo "make run         the same, then start it with a demo provider (DATA=./data)"
+	@echo "make profile     the same, with a new profile to lay its code out by if sources have changed"
+	@echo "make run         install and build as make does, then start it with a demo provider (DATA=./data)"
 	@echo "make test        every test, on a build with address and undefined-behaviour sanitizers"
 	@echo "make check       only the checks of the source: floors, layout, models"
 	@echo "make test-real   against a real model; downloads one"

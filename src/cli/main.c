@@ -70,7 +70,15 @@ int cmd_version(int argc, char **argv)
     bool json = false;
     for (int i = 1; i < argc; i++)
         json |= !strcmp(argv[i], "--json");
-    printf(json ? "{\"version\":\"%s\"}\n" : "lyss %s\n", LYSS_VERSION);
+#if LYSS_DEBUG
+    const char *build = "debug";
+#elif LYSS_PROFILED
+    const char *build = "release, profiled";
+#else
+    const char *build = "release";
+#endif
+    printf(json ? "{\"version\":\"%s\",\"build\":\"%s\"}\n" : "lyss %s (%s)\n", LYSS_VERSION,
+           build);
     return fflush(stdout) ? 1 : 0;
 }
 

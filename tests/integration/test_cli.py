@@ -80,8 +80,9 @@ def test_help_names_every_column_with_its_default(cli):
 
 
 def test_version(cli):
-    assert re.fullmatch(r"lyss \d+\.\d+\.\d+\n", cli.raw("version").stdout)
-    assert set(json.loads(cli.raw("version", "--json").stdout)) == {"version"}
+    told = json.loads(cli.raw("version", "--json").stdout)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", told["version"]) and told["build"] in ("debug", "release", "release, profiled")
+    assert cli.raw("version").stdout == "lyss {version} ({build})\n".format(**told)
 
 
 @pytest.mark.parametrize("argv", [
