@@ -19,12 +19,9 @@ def leave(c, how):
     return t
 
 
-def let_go(up, m, t):
-    """Milliseconds between the caller's end and the upstream's."""
-    r = up.wait(lambda: up.of(m) and up.of(m)[-1].gone_at and up.of(m)[-1], slack(1), "the upstream to be let go")
-    ms = (r.gone_at - t) * 1000
-    assert ms < slack(0.01) * 1000 + 20, f"{ms:.1f} ms"
-    return ms
+def let_go(up, m):
+    """The caller has gone, and the upstream sees it soon, not by a timer."""
+    up.wait(lambda: up.of(m) and up.of(m)[-1].gone_at, slack(0.1), "the upstream to be let go")
 
 
 @pytest.mark.parametrize("how", ["fin", "rst"])
@@ -42,7 +39,8 @@ def test_gone(lyss, up, name, how, phase):
         c.until(PIECES[2].encode())
     else:
         time.sleep(0.05)
-    let_go(up, m, leave(c, how))
+    leave(c, how)
+    let_go(up, m)
     row = lyss.row_of_model(m)
     assert row["state"] == "client_gone" and row["attempts"] == 1
     if phase in ("streaming", "quiet stream"):
@@ -71,10 +69,10 @@ def test_gone_together_with_the_request(lyss, up, name, try_):
     m = up.on(name(), head_delay=30)
     c = lyss.connect()
     c.send(request_bytes("POST", PATH, chat_body(m), lyss.auth()))
-    t = leave(c, "rst")
+    leave(c, "rst")
     time.sleep(0.1)
     if up.of(m):
-        let_go(up, m, t)
+        let_go(up, m)
         assert lyss.row_of_model(m)["state"] == "client_gone"
 
 
@@ -84,7 +82,8 @@ def test_gone_while_a_retry_would_be_due(lyss, up, up2, name):
     c = lyss.connect()
     c.send(request_bytes("POST", PATH, chat_body(m), lyss.auth()))
     up.wait_request(m)
-    let_go(up, m, leave(c, "rst"))
+    leave(c, "rst")
+    let_go(up, m)
     gate.open()
     time.sleep(0.2)
     assert len(up.of(m)) == 1 and up2.of(m) == []
@@ -97,7 +96,8 @@ def test_gone_with_more_pipelined(lyss, up, name):
     c = lyss.connect()
     c.send(request_bytes("POST", PATH, chat_body(m), lyss.auth()) + request_bytes("POST", PATH, chat_body(n), lyss.auth()))
     up.wait_request(m)
-    let_go(up, m, leave(c, "fin"))
+    leave(c, "fin")
+    let_go(up, m)
     time.sleep(0.1)
     assert up.of(n) == []
 
@@ -111,7 +111,8 @@ def test_a_flood_behind_a_request_does_not_hide_the_end(lyss, up, name):
     c.send(b"GET /health/live HTTP/1.1\r\nX: " + b"y" * 300_000)
     time.sleep(0.1)
     assert up.of(m)[0].gone_at is None
-    let_go(up, m, leave(c, "fin"))
+    leave(c, "fin")
+    let_go(up, m)
 
 
 def test_many_at_once(lyss, up, name):
@@ -249,7 +250,6 @@ def test_gone_in_every_phase(fresh, name, how, phase):
                 before = u.bytes_out
                 time.sleep(0.2)
         time.sleep(0.05)
-        t = time.perf_counter()
         if how == "fin":
             c.half_close()                       # close() with bytes unread would be a reset
         else:
@@ -257,7 +257,7 @@ def test_gone_in_every_phase(fresh, name, how, phase):
         if phase == "handshake":
             u.wait(lambda: not p.open, slack(0.1), "the connection to be let go")
         elif phase not in ("name", "connect"):
-            let_go(u, m, t)
+            let_go(u, m)
         u.wait(lambda: given_back(l), slack(0.1), "the slot")
         row = l.row_of_model(m)
         assert row["state"] == "client_gone" and row["attempts"] == 1

@@ -51,9 +51,12 @@ def test_breaker_opens_probes_and_closes(own, up, name):
     assert own.chat(m).status == 503 and len(up.of(m)) == 6
     own.clock.advance(5)
     up.on(m)
-    assert own.chat(m).status == 200 and own.chat(m).status == 200
-    assert [(e["from"], e["to"]) for e in events(own, "breaker.state")] == [
-        ("closed", "open"), ("open", "half_open"), ("half_open", "open"), ("open", "half_open"), ("half_open", "closed")]
+    r = own.chat(m)
+    assert r.status == 200
+    own.row(r.request_id)                                    # what it says of the channel is known
+    assert own.chat(m).status == 200
+    wait(lambda: [(e["from"], e["to"]) for e in events(own, "breaker.state")] == [
+        ("closed", "open"), ("open", "half_open"), ("half_open", "open"), ("open", "half_open"), ("half_open", "closed")], what="it to close")
     assert metric(own, 'lyss_channel_breakers_open{channel="one"}') == 0
     assert metric(own, 'lyss_breaker_changes_total{channel="one",state="open"}') == 2
 
@@ -103,7 +106,7 @@ def test_a_caller_who_leaves_between_two_attempts(fresh, up, up2, name):
     m = up.on(name(), status=500)
     r = l.chat(m)
     assert r.status == 200 and r.header("x-lyss-attempts") == "2" and r.header("x-lyss-channel") == "b"
-    assert metric(l, 'lyss_channel_in_flight{channel="a"}') == metric(l, 'lyss_channel_in_flight{channel="b"}') == 0
+    wait(lambda: metric(l, 'lyss_channel_in_flight{channel="a"}') == metric(l, 'lyss_channel_in_flight{channel="b"}') == 0, what="the places")
 
 
 def test_a_stream_that_breaks_counts(own, up, name):

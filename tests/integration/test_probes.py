@@ -315,9 +315,9 @@ def health(l, channel):
 
 def test_health_checks_of_each_provider(fresh, fake):
     l = fresh(env={"LYSS_HEALTH_INTERVAL_MS": "60000"})
+    before = len(fake.requests)                 # a channel is checked as soon as it is there
     for provider, (wire, model, args) in PROVIDERS.items():
         l.channel(provider, fake.base(wire), model[:4] + "*", provider=provider, args=args)
-    before = len(fake.requests)
     l.caught_up()
     wait(lambda: {r.path.split("/")[1] for r in fake.requests[before:]} == {w for w, _, _ in PROVIDERS.values()}, slack(5), "all to be checked")
     wait(lambda: l.get("/health", key=None).json["channels"]["unknown"] == 1, slack(5), "all but the demo to be known")

@@ -3,6 +3,7 @@ request is admitted, and no channel has a part in it."""
 import re
 
 import pytest
+from lib.http import wait
 from lib.lyss import Lyss, chat_body
 
 HELLO = [{"role": "user", "content": "Say hello."}]
@@ -73,7 +74,7 @@ def test_nobody_is_blamed_behind_a_failure(own, fake):
     assert of('lyss_channel_errors_total{channel="dead"}') == 1
     assert of('lyss_channel_errors_total{channel="behind"}') == of('lyss_channel_requests_total{channel="behind"}') == 0
     assert own.chat("over").status == 200           # and its place there is free
-    assert metrics(own)('lyss_channel_in_flight{channel="behind"}') == 0
+    wait(lambda: metrics(own)('lyss_channel_in_flight{channel="behind"}') == 0, what="the place")
 
 
 def test_one_that_can_carry_it_is_asked(own):
