@@ -564,6 +564,11 @@ enum err json_step(struct json_steps *s, size_t budget, struct json_doc *doc, st
     return finish(ps, blame_text(ps, e), s->text, doc, info);
 }
 
+size_t json_steps_bytes(const struct json_steps *s)
+{
+    return s ? s->parser.cap * sizeof *s->parser.e : 0;
+}
+
 void json_steps_free(struct json_steps **s)
 {
     if (*s) {

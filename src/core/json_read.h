@@ -77,6 +77,8 @@ struct json_steps;
 enum err json_steps_new(struct json_steps **out, struct str text) MUST_CHECK;
 enum err json_step(struct json_steps *s, size_t budget, struct json_doc *doc,
                    struct err_info *info) MUST_CHECK;
+/* What the entries take; 0 for NULL. */
+size_t json_steps_bytes(const struct json_steps *s);
 void json_steps_free(struct json_steps **s);
 
 static inline uint32_t json_root(const struct json_doc *d)

@@ -372,16 +372,19 @@ static enum step phase_parse(struct request *r)
     if (p->parsing.steps) {
         struct json_doc doc;
         e = json_step(p->parsing.steps, PARSE_STEP_BYTES, &doc, &info);
-        if (e == ERR_AGAIN) {
+        if (e == ERR_AGAIN && weigh_parsing(r)) {
             pipeline_run_later(r);
             return STEP_WAIT;
         }
+        if (e == ERR_AGAIN)
+            e = ERR_OVERLOADED;
         if (!e)
             e = openai_request_read_doc(&p->body, r->op, &doc, r->plan->deployment, &r->arena,
                                         &info);
         if (!e)
             translate_keep_tape(r, &doc);
         json_steps_free(&p->parsing.steps);
+        weigh_request(r);
         stepped = true;
     } else {
         e = json_parse(&p->doc, p->body.body, &info);

@@ -456,10 +456,12 @@ static void on_reading(struct costly *c)
     struct str body = str_make(p->reply, p->reply_n);
     struct json_doc d;
     enum err e = json_step(s->steps, PARSE_STEP_BYTES, &d, NULL);
-    if (e == ERR_AGAIN) {
+    if (e == ERR_AGAIN && weigh_parsing(r)) {
         (void)!costly_run(r->worker->loop, c, true, on_reading);
         return;
     }
+    if (e == ERR_AGAIN)
+        e = ERR_NOMEM;
     e = fault_unless_parsed(e, &d, &f);
     if (!e)
         e = translate_whole(r, &d, &body, &f);

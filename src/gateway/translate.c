@@ -105,7 +105,6 @@ void translate_keep_tape(struct request *r, const struct json_doc *doc)
     p->tape = p->parsing.steps;
     p->doc = *doc;
     p->parsing.steps = NULL;
-    weigh_request(r);
 }
 
 void translate_release(struct request_plan *p)

@@ -18,13 +18,20 @@ bool weigh_stream(struct request *r)
     return stream_bytes(r) <= COUNTED_BYTES || !gateway_memory_full(r->worker->gateway);
 }
 
+bool weigh_parsing(struct request *r)
+{
+    weigh_request(r);
+    return json_steps_bytes(r->plan->parsing.steps) <= COUNTED_BYTES ||
+           !gateway_memory_full(r->worker->gateway);
+}
+
 void weigh_request(struct request *r)
 {
     const struct request_plan *p = r->plan;
     uint64_t bytes = r->arena.used_bytes + hedge_body_bytes(r) + stream_bytes(r);
     if (p)
         bytes += p->meaning.used_bytes + p->translated.cap + p->overridden.cap +
-                 (p->tape ? p->doc.cap * sizeof *p->doc.e : 0);
+                 json_steps_bytes(p->tape) + json_steps_bytes(p->parsing.steps);
     if (bytes <= COUNTED_BYTES)
         bytes = 0;
     if (bytes == r->body_bytes)

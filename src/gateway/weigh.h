@@ -10,10 +10,12 @@
 #define COUNTED_BYTES 65536
 
 /* Counts all that r takes now: its arena with the caller's body and what was held of answers, the
- * body's other forms, and what a stream keeps. */
+ * body's other forms, what its values are noted in, and what a stream keeps. */
 void weigh_request(struct request *r);
 /* The same after a stream has moved on. False: the budget is all taken, and this has a large part.
  */
 bool weigh_stream(struct request *r) MUST_CHECK;
+/* The same after a step of a parse: what is noted may come to four times a text of many values. */
+bool weigh_parsing(struct request *r) MUST_CHECK;
 
 #endif

@@ -1077,6 +1077,28 @@ static void test_parsing_ends(void **state)
     end();
 }
 
+/* What the values of a body are noted in counts as the body does, and like it has to be there. */
+static void a_parse_in_steps_takes_of_the_budget(void **state)
+{
+    begin_parsing();
+    struct request *r = worker->requests;
+    uint64_t noted = json_steps_bytes(r->plan->parsing.steps);
+    assert_true(noted > 500000);
+    assert_int_equal(atomic_load(&worker->body_bytes), r->body_bytes);
+    assert_true(r->body_bytes >= r->plan->body.body.n + noted);
+    turn();
+    assert_int_equal(opened, 1);
+    assert_true(atomic_load(&worker->body_bytes) < r->plan->body.body.n + (64u << 10));
+    end();
+    begin_parsing();
+    take_budget(true);
+    turn();
+    assert_true(got_status("503"));
+    assert_int_equal(admitted, 0);
+    take_budget(false);
+    end();
+}
+
 /* ---- no memory
  * ---------------------------------------------------------------------------------------- */
 
@@ -1203,6 +1225,7 @@ int main(void)
         cmocka_unit_test(test_caller_gone),
         cmocka_unit_test(test_shutdown),
         cmocka_unit_test(test_parsing_ends),
+        cmocka_unit_test(a_parse_in_steps_takes_of_the_budget),
         cmocka_unit_test(a_credential_goes_when_it_was_used),
         cmocka_unit_test(test_no_memory),
     };
