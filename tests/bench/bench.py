@@ -54,9 +54,9 @@ def table(rows):
     return "\n".join(lines)
 
 
-def machine():
+def machine(lyss):
     model = next((l.split(":", 1)[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?")
-    versions = {"nginx": ["nginx", "-v"], "haproxy": ["haproxy", "-v"]}
+    versions = {"nginx": ["nginx", "-v"], "haproxy": ["haproxy", "-v"], "lyss": [lyss, "version"]}
     said = {n: subprocess.run(a, capture_output=True, text=True) for n, a in versions.items()}
     return dict(cpu=model, cores=os.cpu_count(), kernel=os.uname().release,
                 **{n: (p.stdout + p.stderr).splitlines()[0] for n, p in said.items()})
@@ -129,10 +129,10 @@ def main():
     if a.json:
         for r in rows:                  # JSON has no infinity
             r["values"] = {n: None if v == float("inf") else v for n, v in r["values"].items()}
-        print(json.dumps(dict(machine=machine(), rounds=plan.rounds, quick=a.quick, rows=rows, faults=plan.faults, failed=failed)))
+        print(json.dumps(dict(machine=machine(a.lyss), rounds=plan.rounds, quick=a.quick, rows=rows, faults=plan.faults, failed=failed)))
     else:
-        m = machine()
-        print(f"\n{m['cpu']}, {m['cores']} cores, Linux {m['kernel']}; {m['nginx']}; {m['haproxy']}; median of {plan.rounds} rounds\n")
+        m = machine(a.lyss)
+        print(f"\n{m['cpu']}, {m['cores']} cores, Linux {m['kernel']}; {m['nginx']}; {m['haproxy']}; {m['lyss']}; median of {plan.rounds} rounds\n")
         print(table(rows))
         for line in failed + [f"faults at {n}: {f}" for n, f in plan.faults.items()]:
             print(line)
