@@ -19,7 +19,8 @@ build() {
 
 # Counts into build-profile. Fails where that cannot be had.
 take_profile() {
-    if ! "${CC:-cc}" --version | grep -q 'Free Software Foundation'; then
+    # shellcheck disable=SC2086
+    if ! ${CC:-cc} --version | grep -q 'Free Software Foundation'; then
         echo "No profile: the compiler is not GCC"
         return 1
     fi
@@ -38,6 +39,8 @@ take_profile() {
 
 # What has been counted is found beside the object files.
 set_up_profiled() {
+    mkdir -p build
+    (cd build-profile && find . -name '*.gcda' -exec cp --parents -t ../build {} +)
     if [ -f build/build.ninja ]; then
         meson configure build -Db_pgo=use -Dwerror=false >/dev/null
         ninja -C build build.ninja >/dev/null
@@ -45,7 +48,6 @@ set_up_profiled() {
     else
         meson setup build --buildtype=release -Db_lto=true -Dtests=false -Db_pgo=use -Dwerror=false >/dev/null
     fi
-    (cd build-profile && find . -name '*.gcda' -exec cp --parents -t ../build {} +)
 }
 
 changed() {

@@ -38,6 +38,10 @@ def train(run):
             if result["errors"]:
                 raise peers.BenchError(f"{result['errors']} errors in {mode} {options}")
         proxy.settle()
+        run.retire(name)
+        code = proxy.process.popen.returncode
+        if code:
+            raise peers.BenchError(f"{name} ended with {code}: what it has counted is lost")
 
 
 def main():
