@@ -84,23 +84,91 @@ static enum err write_body(struct request *r, const struct choice *c, struct out
     return e;
 }
 
-/* The body as it would go out becomes one with the channel's own parameters. */
-static enum err override_body(struct request *r, const struct channel *ch, struct outgoing *out)
+/* ---- a channel's own parameters ------------------------------------------------------------- */
+
+/* What is shorter is copied. */
+#define LONG_BYTES 4096
+
+static bool is_edited(const struct outgoing *body, const struct openai_member *m)
+{
+    for (unsigned i = 0; i < body->n; i++)
+        if (body->e[i].off < m->end && body->e[i].off + body->e[i].removed >= m->value)
+            return true;
+    return false;
+}
+
+/* Puts an edit into n of them that are in order. */
+static void put_edit(struct edit *e, unsigned n, struct edit one)
+{
+    while (n > 0 && e[n - 1].off > one.off) {
+        e[n] = e[n - 1];
+        n--;
+    }
+    e[n] = one;
+}
+
+/* The body's edits, and the long values of the caller's own body as if they were edits, too. Room
+ * for FIELD_COUNT more. */
+static unsigned collect_edits(const struct openai_request *q, const struct outgoing *body,
+                              struct edit *e)
+{
+    unsigned n = body->n;
+    for (unsigned i = 0; i < n; i++)
+        e[i] = body->e[i];
+    if (body->text.p != q->body.p)
+        return n;
+    for (int f = 0; f < FIELD_COUNT; f++) {
+        const struct openai_member *m = &q->at[f];
+        uint32_t length = m->end - m->value;
+        if (length >= LONG_BYTES && !is_edited(body, m))
+            put_edit(e, n++,
+                     (struct edit){m->value, length, str_make(q->body.p + m->value, length)});
+    }
+    return n;
+}
+
+/* The edited text, but with a 0 in place of what is long: JSON again, whether that is a value or in
+ * a string. Of e the long ones are left, to be put there. */
+static unsigned write_outline(struct str text, struct edit *e, unsigned n, struct buf *out)
+{
+    size_t at = 0;
+    unsigned kept = 0;
+    for (unsigned i = 0; i < n; i++) {
+        struct edit one = e[i];
+        buf_add(out, text.p + at, one.off - at);
+        at = one.off + (size_t)one.removed;
+        if (one.text.n < LONG_BYTES) {
+            buf_str(out, one.text);
+            continue;
+        }
+        e[kept++] = (struct edit){(uint32_t)out->n, 1, one.text};
+        buf_char(out, '0');
+    }
+    buf_add(out, text.p + at, text.n - at);
+    return kept;
+}
+
+/* The body becomes one with the channel's parameters; what is long in it is not copied. */
+static enum err override_body(struct request *r, const struct channel *ch, struct outgoing *body)
 {
     struct request_plan *p = r->plan;
-    struct buf plain;
-    size_t n = edits_length(out->text, out->e, out->n);
-    buf_init(&plain, n + 1);
-    edits_write(out->text, out->e, out->n, &plain);
+    struct buf outline;
+    size_t most = edits_length(body->text, body->e, body->n) + OVERRIDES_BYTES_MAX;
+    struct edit *e = arena_alloc(&r->arena, (body->n + FIELD_COUNT) * sizeof *e);
+    if (!e)
+        return ERR_NOMEM;
+    buf_init(&outline, most);
+    unsigned n = collect_edits(&p->body, body, e);
+    n = write_outline(body->text, e, n, &outline);
     buf_release(&p->overridden);
-    buf_init(&p->overridden, n + OVERRIDES_BYTES_MAX);
-    enum err e = buf_failed(&plain)
-                     ? ERR_NOMEM
-                     : overrides_put_body(&ch->params, buf_view(&plain), &p->overridden);
-    buf_release(&plain);
+    buf_init(&p->overridden, most);
+    enum err err = buf_failed(&outline)
+                       ? ERR_NOMEM
+                       : overrides_put_body(&ch->params, buf_view(&outline), e, &n, &p->overridden);
+    buf_release(&outline);
     weigh_request(r);
-    *out = (struct outgoing){.text = buf_view(&p->overridden)};
-    return e;
+    *body = (struct outgoing){buf_view(&p->overridden), e, n};
+    return err;
 }
 
 enum err outgoing_make(struct request *r, const struct choice *c, struct outgoing *out,

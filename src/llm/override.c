@@ -135,13 +135,15 @@ static void begin_member(struct buf *out)
         buf_char(out, ',');
 }
 
-enum err overrides_put_body(const struct overrides *p, struct str body, struct buf *out)
+enum err overrides_put_body(const struct overrides *p, struct str body, struct edit *e, unsigned *n,
+                            struct buf *out)
 {
     struct json_doc d;
-    enum err e = json_parse(&d, body, NULL);
+    enum err err = json_parse(&d, body, NULL);
     uint32_t root = json_root(&d);
-    if (e || !json_is(&d, root, JSON_OBJECT))
-        return e ? e : ERR_BAD_JSON;
+    unsigned next = 0, kept = 0;
+    if (err || !json_is(&d, root, JSON_OBJECT))
+        return err ? err : ERR_BAD_JSON;
     buf_char(out, '{');
     for (uint32_t k = json_child(&d, root); k != JSON_NONE; k = json_sibling(&d, root, k + 1)) {
         if (is_overridden(p, &d, k))
@@ -149,8 +151,15 @@ enum err overrides_put_body(const struct overrides *p, struct str body, struct b
         begin_member(out);
         buf_str(out, json_raw(&d, k));
         buf_char(out, ':');
+        while (next < *n && e[next].off < d.e[k + 1].off)
+            next++;
+        for (; next < *n && e[next].off < d.e[k + 1].end; next++) {
+            e[kept] = e[next];
+            e[kept++].off += (uint32_t)out->n - d.e[k + 1].off;
+        }
         buf_str(out, json_raw(&d, k + 1));
     }
+    *n = kept;
     for (unsigned i = 0; i < p->n; i++) {
         if (!p->o[i].value.n)
             continue;

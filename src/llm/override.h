@@ -9,6 +9,7 @@
 #include "core/arena.h"
 #include "core/buf.h"
 #include "core/err.h"
+#include "llm/edit.h"
 
 #define OVERRIDES_MAX       64
 #define OVERRIDES_BYTES_MAX ((size_t)128 << 10) /* what a row's parameters may add to a body */
@@ -36,9 +37,11 @@ enum err overrides_read_headers(struct overrides *out, struct str json, struct a
                                 struct err_info *info) MUST_CHECK;
 
 /* Appends the JSON object `body` to out with its top-level members as p wants them; all else of it
- * byte for byte but for white space between those members. ERR_BAD_JSON: not an object; ERR_NOMEM.
- * Uses the thread's tape. */
-enum err overrides_put_body(const struct overrides *p, struct str body, struct buf *out) MUST_CHECK;
+ * byte for byte but for white space between those members. e: *n edits within values of body, which
+ * is JSON without them; those of members that stay are moved to where these are in out, the others
+ * go. ERR_BAD_JSON: not an object; ERR_NOMEM. Uses the thread's tape. */
+enum err overrides_put_body(const struct overrides *p, struct str body, struct edit *e, unsigned *n,
+                            struct buf *out) MUST_CHECK;
 /* The field lines in head from byte `from` on that h names go, and h's are appended. */
 void overrides_put_lines(const struct overrides *h, struct buf *head, size_t from);
 

@@ -36,6 +36,32 @@ def test_a_body_in_the_same_form(own, up, name):
         assert b"1.5" in got.body
 
 
+@pytest.mark.parametrize("size", [4000, 5000, 300_000, 3_000_000])
+def test_what_is_long_is_sent_as_it_came(own, up, name, size):
+    """Members that stay, that go and that Lyss does not know, before and behind what it edits."""
+    n, long = len(up.of("p")), "\u00fc\\\"" * (size // 4)
+    body = {"tools": [{"type": "function", "function": {"name": "f", "description": long}}], "user": long, "messages": [{"role": "user", "content": long}],
+            "model": "plain-" + name(), "x": [long, {"user": long}], "temperature": 1, "metadata": {"k": long}, "stream": True}
+    r = own.post("/v1/chat/completions", json.dumps(body, ensure_ascii=False).encode())
+    assert r.status == 200, r
+    got = up.of("p")[n]
+    want = body | {"model": "p", "temperature": 0.25, "user": 'gate"way', "stream_options": {"include_usage": True}}
+    assert json.loads(got.body) == want and got.header("content-length") == str(len(got.body))
+
+
+@pytest.mark.parametrize("size", [4000, 300_000, 3_000_000])
+def test_what_is_long_after_a_translation(own, fake, size):
+    data = "iVBORw0KGgo" + "A" * (size // 4 * 4 - 11) + "="
+    parts = [{"type": "text", "text": f"tag:over-{size} " + "w\u00f6rd " * (size // 6)}, {"type": "image_url", "image_url": {"url": "data:image/png;base64," + data}}]
+    r = own.post("/v1/chat/completions", {"model": "claude", "temperature": 0.5, "max_tokens": 5, "messages": [{"role": "user", "content": parts}]})
+    assert r.status == 200, r
+    sent = [q for q, e in fake.log if e["tag"] == f"over-{size}"][-1]
+    body = json.loads(sent.body)
+    assert body["max_tokens"] == 77 and "temperature" not in body and body["metadata"] == {"user_id": "u"}
+    text, image = body["messages"][0]["content"]
+    assert text["text"] == parts[0]["text"] and image["source"]["data"] == data
+
+
 def test_with_the_model_renamed(own, up, name):
     m = "plain-" + name()
     n = len(up.of("p"))

@@ -37,7 +37,8 @@ static void bodies(void **state)
         struct overrides o;
         buf_reset(&b);
         assert_int_equal(overrides_read_params(&o, str_c(rows[i].params), &a, NULL), ERR_OK);
-        enum err e = overrides_put_body(&o, str_c(rows[i].body), &b);
+        unsigned n = 0;
+        enum err e = overrides_put_body(&o, str_c(rows[i].body), NULL, &n, &b);
         print_message("%s over %s\n", rows[i].params, rows[i].body);
         assert_int_equal(e, rows[i].err);
         if (!e)
@@ -45,6 +46,36 @@ static void bodies(void **state)
     }
     arena_release(&a);
     buf_release(&b);
+}
+
+/* Edits stay where their members stay, at their new place. */
+static void edits_move_along(void **state)
+{
+    static const char body[] = "{ \"a\": 0, \"b\":[0,\"x0y\"], \"c\":0,\"d\":\"\" }";
+    static const char want[] = "{\"b\":[LONG,\"xSTRINGy\"],\"d\":\"LENT\",\"a\":9}";
+    static const char *const what[] = {"gone", "LONG", "STRING", "gone", "LENT"};
+    struct edit e[5];
+    unsigned n = 0;
+    for (const char *p = body; n < 4; p++)
+        if (*p == '0') {
+            e[n] = (struct edit){(uint32_t)(p - body), 1, str_c(what[n])};
+            n++;
+        }
+    e[n++] = (struct edit){sizeof body - 1 - 3, 0, STR("LENT")};
+    struct arena a;
+    struct buf out, text;
+    struct overrides o;
+    arena_init(&a, 1 << 16);
+    buf_init(&out, 4096);
+    buf_init(&text, 4096);
+    assert_int_equal(overrides_read_params(&o, STR("{\"a\":9,\"c\":null}"), &a, NULL), ERR_OK);
+    assert_int_equal(overrides_put_body(&o, str_c(body), e, &n, &out), ERR_OK);
+    assert_int_equal(n, 3);
+    edits_write(buf_view(&out), e, n, &text);
+    assert_string_equal(text.p, want);
+    buf_release(&text);
+    buf_release(&out);
+    arena_release(&a);
 }
 
 /* As many as may be, and names that grow most, stay within the bound. */
@@ -67,10 +98,11 @@ static void the_bound_holds(void **state)
     assert_int_equal(overrides_read_params(&o, buf_view(&json), &a, NULL), ERR_OK);
     assert_int_equal(o.n, OVERRIDES_MAX);
     buf_init(&out, 2 + OVERRIDES_BYTES_MAX);
-    assert_int_equal(overrides_put_body(&o, STR("{}"), &out), ERR_OK);
+    unsigned n = 0;
+    assert_int_equal(overrides_put_body(&o, STR("{}"), NULL, &n, &out), ERR_OK);
     buf_release(&out);
     buf_init(&out, 100);
-    assert_int_equal(overrides_put_body(&o, STR("{}"), &out), ERR_NOMEM);
+    assert_int_equal(overrides_put_body(&o, STR("{}"), NULL, &n, &out), ERR_NOMEM);
     json.n--;
     buf_lit(&json, ",\"one more\":1}");
     assert_int_equal(overrides_read_params(&o, buf_view(&json), &a, NULL), ERR_INVALID);
@@ -147,9 +179,8 @@ static void what_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bodies),
-        cmocka_unit_test(the_bound_holds),
-        cmocka_unit_test(heads),
+        cmocka_unit_test(bodies),          cmocka_unit_test(edits_move_along),
+        cmocka_unit_test(the_bound_holds), cmocka_unit_test(heads),
         cmocka_unit_test(what_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
