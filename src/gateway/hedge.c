@@ -242,8 +242,10 @@ static void drop(struct request *loser, struct request *winner, enum err outcome
     if (loser->call_live && !loser->first_content_ns) /* it takes at least so long */
         vitals_first(&loser->channel->cell->vitals, loop_now_ms(w->loop),
                      (now_ns - loser->attempt_ns) / 1000000);
-    if (sent)
+    if (sent) {
         settle_attempt(loser, outcome);
+        winner->progressed = 0; /* the loser's record stands behind it */
+    }
     settle_vitals(loser, VITALS_NEUTRAL);
     if (race->first == loser)
         take_over(winner, loser);

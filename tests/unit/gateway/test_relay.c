@@ -53,6 +53,7 @@ void journal_progress(struct journal_ring *r, const struct ledger_progress *p)
 void journal_attempt(struct journal_ring *r, const struct ledger_attempt *a)
 {
     attempts++;
+    progressed = 0; /* what was noted before is forgotten: see journal_open.c */
     last_attempt = *a;
 }
 
@@ -848,6 +849,30 @@ static void what_a_caller_gets_is_journaled_first(void **state)
     end();
 }
 
+/* The record of the leg that lost does not hide what the other has begun. */
+static void what_a_caller_gets_of_two_legs_is_journaled_first(void **state)
+{
+    route.hedge_percent = route.hedge_cost_percent = 100;
+    for (int i = 0; i < 10; i++)
+        vitals_first(&cells[0].vitals, loop_now_ms(worker->loop), 10);
+    for (int both = 0; both < 2; both++) {
+        begin(CHAT, ASK_STREAM);
+        wait_ms(1000);
+        assert_int_equal(opened, 2);
+        say(1, HEAD_STREAM ROLE);
+        if (both)
+            say(0, HEAD_STREAM ROLE);
+        assert_int_equal(attempts, 0);
+        say(1, WORD("one"));
+        assert_true(got_has("one"));
+        assert_int_equal(attempts, 1);
+        assert_int_equal(progressed, 1);
+        assert_false(caller_was_first);
+        end();
+    }
+    route.hedge_percent = route.hedge_cost_percent = 0;
+}
+
 /* ---- the memory budget ------------------------------------------------------------------ */
 
 #define BIG_ASK_BYTES (100u << 10)
@@ -1217,6 +1242,7 @@ int main(void)
         cmocka_unit_test(test_overhead),
         cmocka_unit_test(test_long_whole),
         cmocka_unit_test(what_a_caller_gets_is_journaled_first),
+        cmocka_unit_test(what_a_caller_gets_of_two_legs_is_journaled_first),
         cmocka_unit_test(a_full_budget_is_no_reason_to_ask_again),
         cmocka_unit_test(a_small_answer_needs_no_budget),
         cmocka_unit_test(what_is_held_counts_as_a_whole),
