@@ -518,8 +518,14 @@ uint64_t json_parse_count(void)
 
 enum err json_parse(struct json_doc *doc, struct str text, struct err_info *info)
 {
+    return json_parse_outline(doc, text, text.n, info);
+}
+
+enum err json_parse_outline(struct json_doc *doc, struct str text, size_t bytes,
+                            struct err_info *info)
+{
     struct parser s;
-    size_t most = json_entries_max(text.n);
+    size_t most = json_entries_max(bytes);
     t_parses++;
     if (unlikely(t_tape_cap > TAPE_KEPT) && most <= TAPE_KEPT)
         tape_free(NULL);

@@ -62,6 +62,11 @@ size_t json_entries_max(size_t text_bytes);
  * ERR_NOMEM. */
 enum err json_parse(struct json_doc *doc, struct str text, struct err_info *info) MUST_CHECK;
 
+/* The same of a text that was `bytes` long before parts of it were left out, with the entries that
+ * are granted to that. */
+enum err json_parse_outline(struct json_doc *doc, struct str text, size_t bytes,
+                            struct err_info *info) MUST_CHECK;
+
 /* How many texts the calling thread has begun to parse with json_parse: while this is what it was
  * right after a parse, that parse's doc is still valid (if its text is). */
 uint64_t json_parse_count(void);

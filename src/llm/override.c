@@ -139,7 +139,7 @@ enum err overrides_put_body(const struct overrides *p, struct str body, struct e
                             struct buf *out)
 {
     struct json_doc d;
-    enum err err = json_parse(&d, body, NULL);
+    enum err err = json_parse_outline(&d, body, edits_length(body, e, *n), NULL);
     uint32_t root = json_root(&d);
     unsigned next = 0, kept = 0;
     if (err || !json_is(&d, root, JSON_OBJECT))
