@@ -14,10 +14,10 @@ deps:
 	@tools/deps.sh build
 
 release: deps
-	@JOBS=$(JOBS) PYTHON=$(PYTHON) tools/release.sh
+	@JOBS="$(JOBS)" PYTHON="$(PYTHON)" tools/release.sh
 
 profile: deps
-	@JOBS=$(JOBS) PYTHON=$(PYTHON) tools/release.sh fresh
+	@JOBS="$(JOBS)" PYTHON="$(PYTHON)" tools/release.sh fresh
 
 run: release
 	@echo "Starting build/lyss dev --data $(DATA)"

@@ -11,10 +11,17 @@ set -eu
 
 jobs=${JOBS:-$(nproc)}
 python=${PYTHON:-python3}
-stamp=build-profile/taken
+stamp=build/profiled # as old as the sources that were counted; without it the build is a plain one
 
 build() {
     ninja -C "$1" -j "$jobs" --quiet ${2:+"$2"}
+}
+
+set_up() {
+    folder=$1
+    shift
+    rm -rf "$folder"
+    meson setup "$folder" --buildtype=release -Dtests=false "$@" >/dev/null
 }
 
 # Counts into build-profile. Fails where that cannot be had.
@@ -25,29 +32,27 @@ take_profile() {
         return 1
     fi
     echo "Building a binary that counts, in ./build-profile, so that the release can be laid out by it (PROFILE=no: not)"
-    [ -f build-profile/build.ninja ] ||
-        meson setup build-profile --buildtype=release -Dtests=false -Db_pgo=generate >/dev/null || return 1
+    set_up build-profile -Db_pgo=generate || return 1
+    touch build-profile/begun
     build build-profile src/cli/lyss || return 1
-    find build-profile -name '*.gcda' -delete
     echo "Sending it requests and streams for a quarter of a minute"
-    if ! "$python" tests/bench/train.py build-profile/src/cli/lyss build-profile/bench; then
-        echo "No profile: the release is built without one; make profile tries again"
+    # shellcheck disable=SC2086
+    if ! $python tests/bench/train.py build-profile/src/cli/lyss build-profile/bench; then
+        echo "No profile was taken; make profile tries again"
         return 1
     fi
-    touch "$stamp"
 }
 
-# What has been counted is found beside the object files.
+set_up_plain() {
+    echo "Setting up the release build in ./build"
+    set_up build -Db_lto=true
+}
+
+# What has been counted is looked for beside the object files.
 set_up_profiled() {
-    mkdir -p build
+    set_up build -Db_lto=true -Db_pgo=use -Dwerror=false
     (cd build-profile && find . -name '*.gcda' -exec cp --parents -t ../build {} +)
-    if [ -f build/build.ninja ]; then
-        meson configure build -Db_pgo=use -Dwerror=false >/dev/null
-        ninja -C build build.ninja >/dev/null
-        ninja -C build -t clean >/dev/null
-    else
-        meson setup build --buildtype=release -Db_lto=true -Dtests=false -Db_pgo=use -Dwerror=false >/dev/null
-    fi
+    mv build-profile/begun "$stamp"
 }
 
 changed() {
@@ -55,16 +60,17 @@ changed() {
 }
 
 cd "$(dirname "$0")/.."
-if [ "${PROFILE:-yes}" != no ]; then
-    if [ ! -f build/build.ninja ] || { [ "${1:-}" = fresh ] && { [ ! -f "$stamp" ] || [ "$(changed)" != 0 ]; }; }; then
-        if take_profile; then
-            set_up_profiled
-        fi
+if [ "${PROFILE:-yes}" = no ]; then
+    if [ ! -f build/build.ninja ] || [ -f "$stamp" ]; then
+        set_up_plain
     fi
-fi
-if [ ! -f build/build.ninja ]; then
-    echo "Setting up the release build in ./build"
-    meson setup build --buildtype=release -Db_lto=true -Dtests=false >/dev/null
+elif [ ! -f build/build.ninja ] ||
+    { [ "${1:-}" = fresh ] && { [ ! -f "$stamp" ] || [ "$(changed)" != 0 ]; }; }; then
+    if take_profile; then
+        set_up_profiled
+    elif [ ! -f build/build.ninja ]; then
+        set_up_plain
+    fi
 fi
 echo "Building build/lyss"
 build build

@@ -6,6 +6,7 @@ with. Proxies are on core 0, the mock and the load on core 1, unless a measure m
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -33,7 +34,7 @@ def build(out):
         target, heads = f"{out}/{program}", [f"{HERE}/wire.h", f"{HERE}/load.h"]
         if os.path.exists(target) and all(os.path.getmtime(f) < os.path.getmtime(target) for f in names + heads):
             continue
-        subprocess.run([os.environ.get("CC", "cc"), "-O2", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-o", target]
+        subprocess.run([*shlex.split(os.environ.get("CC", "cc")), "-O2", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-o", target]
                        + names + ["-lssl", "-lcrypto"], check=True)
 
 
@@ -146,6 +147,7 @@ class Process:
             if "\n" in text:
                 return json.loads(text.split("\n")[0])
             time.sleep(0.05)
+        self.stop()
         raise BenchError(f"{self.popen.args[0]} did not become ready: {open(self.log + '.err').read()[-400:]}")
 
 
