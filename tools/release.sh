@@ -13,8 +13,11 @@ jobs=${JOBS:-$(nproc)}
 python=${PYTHON:-python3}
 stamp=build/profiled # as old as the sources that were counted; without it the build is a plain one
 
+# On a terminal a line counts the steps.
 build() {
-    ninja -C "$1" -j "$jobs" --quiet ${2:+"$2"}
+    quiet=--quiet
+    [ ! -t 1 ] || quiet=
+    ninja -C "$1" -j "$jobs" $quiet ${2:+"$2"}
 }
 
 set_up() {
