@@ -97,16 +97,6 @@ static bool is_edited(const struct outgoing *body, const struct openai_member *m
     return false;
 }
 
-/* Puts an edit into n of them that are in order. */
-static void put_edit(struct edit *e, unsigned n, struct edit one)
-{
-    while (n > 0 && e[n - 1].off > one.off) {
-        e[n] = e[n - 1];
-        n--;
-    }
-    e[n] = one;
-}
-
 /* The body's edits, and the long values of the caller's own body as if they were edits, too. Room
  * for FIELD_COUNT more. */
 static unsigned collect_edits(const struct openai_request *q, const struct outgoing *body,
@@ -121,9 +111,9 @@ static unsigned collect_edits(const struct openai_request *q, const struct outgo
         const struct openai_member *m = &q->at[f];
         uint32_t length = m->end - m->value;
         if (length >= LONG_BYTES && !is_edited(body, m))
-            put_edit(e, n++,
-                     (struct edit){m->value, length, str_make(q->body.p + m->value, length)});
+            e[n++] = (struct edit){m->value, length, str_make(q->body.p + m->value, length)};
     }
+    edits_sort(e, n);
     return n;
 }
 

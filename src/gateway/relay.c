@@ -146,8 +146,7 @@ bool relay_send_down(struct request *r, struct str data, bool last)
 
 bool relay_pass_on(struct request *r, struct str data)
 {
-    if (!r->progressed)
-        settle_progress(r);
+    settle_progress(r);
     return relay_send_down(r, data, false);
 }
 

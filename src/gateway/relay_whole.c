@@ -328,8 +328,7 @@ void relay_whole_bytes(struct request *r, const char *p, size_t n)
         bool first = !r->tail_n;
         relay_keep_last(r, p, n);
         read_first_usage(r, first ? str_make(p, n) : str_make(r->tail, r->tail_n));
-        settle_progress(r);
-        relay_send_down(r, str_make(p, n), false);
+        relay_pass_on(r, str_make(p, n));
         return;
     }
     r->plan->ready_ns = request_now_ns(r, r->head_ns);

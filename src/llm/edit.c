@@ -3,6 +3,23 @@
 
 #include <assert.h>
 
+/* Of two at one place the mere insertion comes first. */
+static bool before(const struct edit *x, const struct edit *y)
+{
+    return x->off < y->off || (x->off == y->off && (!x->removed || y->removed));
+}
+
+void edits_sort(struct edit *e, unsigned n)
+{
+    for (unsigned i = 1; i < n; i++) {
+        struct edit one = e[i];
+        unsigned k = i;
+        for (; k > 0 && !before(&e[k - 1], &one); k--)
+            e[k] = e[k - 1];
+        e[k] = one;
+    }
+}
+
 size_t edits_length(struct str text, const struct edit *e, unsigned n)
 {
     size_t total = text.n;

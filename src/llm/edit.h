@@ -18,6 +18,9 @@ struct edit {
 /* iovecs that n edits can need at most. */
 #define EDIT_IOV_MAX(n) (2 * (n) + 1)
 
+/* Puts edits that were collected in any order into the one that the others want; of two at one
+ * place the mere insertion comes first. Meant for a few. */
+void edits_sort(struct edit *e, unsigned n);
 /* Length of the edited text: the Content-Length of the request. */
 size_t edits_length(struct str text, const struct edit *e, unsigned n);
 /* Fills iov (room for EDIT_IOV_MAX(n)) with the edited text and returns how many are used; empty

@@ -507,23 +507,6 @@ static void place_cuts(struct draft *t)
     }
 }
 
-/* Of two at one place the mere insertion comes first. */
-static bool before(const struct edit *x, const struct edit *y)
-{
-    return x->off < y->off || (x->off == y->off && (!x->removed || y->removed));
-}
-
-static void sort_edits(struct openai_edits *o)
-{
-    for (unsigned i = 1; i < o->n; i++) {
-        struct edit e = o->e[i];
-        unsigned k = i;
-        for (; k > 0 && !before(&o->e[k - 1], &e); k--)
-            o->e[k] = o->e[k - 1];
-        o->e[k] = e;
-    }
-}
-
 enum err openai_request_edits(const struct openai_request *r, const struct openai_edit_plan *plan,
                               struct arena *a, struct openai_edits *out)
 {
@@ -544,6 +527,6 @@ enum err openai_request_edits(const struct openai_request *r, const struct opena
         replace(&t, r->open + 1, r->open + 1, t.insert);
     }
     place_cuts(&t);
-    sort_edits(out);
+    edits_sort(out->e, out->n);
     return arena_failed(a) ? ERR_NOMEM : ERR_OK;
 }
