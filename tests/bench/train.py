@@ -16,24 +16,20 @@ import tempfile
 import peers
 
 CHUNKS = ".chunks=50.size=250"
-OWN_WIRE = (
-    ("closed", dict(conns=64)),
-    ("closed", dict(conns=64, bytes=102400)),
-    ("stream", dict(conns=500, model="mock" + CHUNKS + ".delay=20")),
-    ("stream", dict(conns=64, model="mock" + CHUNKS + ".burst=50")),
-)
-OTHER_WIRE = (
-    ("closed", dict(conns=64, model="claude")),
-    ("closed", dict(conns=64, bytes=102400, model="claude")),
-    ("stream", dict(conns=500, model="claude" + CHUNKS + ".delay=20")),
-    ("stream", dict(conns=64, model="claude" + CHUNKS + ".burst=50")),
-)
+OWN_WIRE, OTHER_WIRE = "mock", "claude"    # models of the channels that peers.Lyss adds
+
+
+def loads(model):
+    return (("closed", dict(conns=64, model=model)),
+            ("closed", dict(conns=64, model=model, bytes=102400)),
+            ("stream", dict(conns=500, model=model + CHUNKS + ".delay=20")),
+            ("stream", dict(conns=64, model=model + CHUNKS + ".burst=50")))
 
 
 def train(run):
-    for name, secure, loads in (("lyss", False, OWN_WIRE + OTHER_WIRE), ("lyss-tls", True, OWN_WIRE)):
+    for name, secure, models in (("lyss", False, (OWN_WIRE, OTHER_WIRE)), ("lyss-tls", True, (OWN_WIRE,))):
         proxy = run.proxy(name)
-        for mode, options in loads:
+        for mode, options in (load for model in models for load in loads(model)):
             result = run.load(proxy, mode, secure, warm=0, seconds=0.5, **options)
             if result["errors"]:
                 raise peers.BenchError(f"{result['errors']} errors in {mode} {options}")
